@@ -1,0 +1,57 @@
+# README's two commands are `make demo` and `make test`; each makes .venv and installs what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# A dataset of your own: make demo DATA=folder. Without one, phantoms stand in.
+DATA ?=
+DEMO_DATA := $(if $(DATA),$(DATA),demo/phantoms)
+DEMO_RUN := demo/runs/$(notdir $(abspath $(DEMO_DATA)))
+
+.PHONY: demo test check format bench clean
+
+demo: $(VENV)/.installed-train
+ifeq ($(DATA),)
+	@echo "No DATA was given: this demo draws synthetic phantoms. They are NOT radiographs, and"
+	@echo "figures measured on them say nothing about patients. Yours: make demo DATA=folder"
+	$(BIN)/pneumoscope data phantom demo/phantoms --count 600 --seed 0
+endif
+	$(BIN)/pneumoscope train smartinternz-64 --data "$(DEMO_DATA)" --out "$(DEMO_RUN)" --resume
+	$(BIN)/pneumoscope evaluate "$(DEMO_RUN)" --data "$(DEMO_DATA)"
+	@echo "The report lies in $(DEMO_RUN)/report.html"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest
+
+# One check for people and CI: style, types, and that imports point down.
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Against the same work in Keras/TensorFlow, which gets an environment of its own.
+bench: $(VENV)/.installed-dev .venv-keras/.installed
+	$(BIN)/python -m benchmarks --data "$(or $(DATA),$(PNEUMOSCOPE_DATA))"
+
+$(VENV)/.installed-train: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[train]'
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@ $(VENV)/.installed-train
+
+.venv-keras/.installed: benchmarks/keras-requirements.txt
+	test -x .venv-keras/bin/python || $(PYTHON) -m venv .venv-keras
+	.venv-keras/bin/pip install --quiet --requirement benchmarks/keras-requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-keras demo bench-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

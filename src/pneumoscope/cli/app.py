@@ -1,0 +1,67 @@
+"""The program `pneumoscope`: its commands, its log, and what an error looks like at a shell."""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from pneumoscope import PneumoscopeError, __version__
+from pneumoscope.cli.compare import compare
+from pneumoscope.cli.data import data_app
+from pneumoscope.cli.evaluate import evaluate
+from pneumoscope.cli.recipes import recipes
+from pneumoscope.cli.train import train
+from pneumoscope.core.errors import RecipeError, UsageError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+app = typer.Typer(
+    name="pneumoscope",
+    help="Find pneumonia in chest radiographs: train, measure, compare. "
+    "Research use only; not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(train)
+app.command()(evaluate)
+app.command()(compare)
+app.command()(recipes)
+app.add_typer(data_app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pneumoscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _set_up(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log what is done, and show tracebacks.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """Send the log to stderr, so that stdout stays the answer."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+
+
+def main() -> None:
+    """Run the program; an error that a user can mend is one message, without a traceback."""
+    try:
+        app()
+    except PneumoscopeError as error:
+        if "--verbose" in sys.argv or "-v" in sys.argv:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(EXIT_USAGE if isinstance(error, UsageError | RecipeError) else EXIT_FAILED) from None

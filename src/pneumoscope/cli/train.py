@@ -1,0 +1,61 @@
+"""`pneumoscope train`: a recipe and a dataset become a run folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
+    data: Annotated[Path, typer.Option(help="The dataset: folder, .npz, RSNA folder, manifest.")],
+    out: Annotated[Path, typer.Option(help="The run folder to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Decides everything that is random.")] = 0,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a dataset with an unreadable radiograph.")
+    ] = False,
+    accelerator: Annotated[str, typer.Option(help="cpu, gpu, or auto.")] = "auto",
+    devices: Annotated[str, typer.Option(help="How many devices, or auto.")] = "auto",
+    strategy: Annotated[str, typer.Option(help="How devices share a step: auto, ddp.")] = "auto",
+) -> None:
+    """Train a detector. Ctrl-C stops cleanly; --resume goes on."""
+    from pneumoscope.training.recipe_file import load_recipe
+
+    chosen = load_recipe(recipe, changes=changes or [])  # a wrong recipe is told before torch loads
+    from pneumoscope.data.open import open_dataset
+    from pneumoscope.training.fitting import fit
+
+    dataset = open_dataset(data)
+    try:
+        run = fit(
+            chosen,
+            dataset,
+            out,
+            seed=seed,
+            resume=resume,
+            strict=strict,
+            accelerator=accelerator,
+            devices=int(devices) if devices.isdigit() else devices,
+            strategy=strategy,
+        )
+    except KeyboardInterrupt:
+        typer.echo(
+            f"Stopped. The last whole epoch is kept in {out}; go on with the same command "
+            f"and --resume.",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    data_facts = run.facts["data"]
+    for left in data_facts["left_out"][:10]:
+        typer.echo(f"left out: {left['path']}: {left['reason']}", err=True)
+    typer.echo(
+        f"{run.path}: {run.name}, {run.facts['epochs_run']} epochs on "
+        f"{data_facts['n_training']:,} radiographs in {run.facts['seconds']:.0f} s, "
+        f"{len(data_facts['left_out'])} left out. "
+        f"Next: pneumoscope evaluate {run.path} --data {data}"
+    )

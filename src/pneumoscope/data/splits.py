@@ -1,0 +1,181 @@
+"""Who trains, who tunes, who tests: patient by patient, and the same again tomorrow."""
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pneumoscope.core.errors import SplitError, UsageError
+from pneumoscope.data.manifest import Manifest
+
+logger = logging.getLogger(__name__)
+
+Role = Literal["training", "tuning", "test"]
+_ROW = "row"
+_KIND = ("target", "subtype")
+_STRATUM = (*_KIND, "is_mixed")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Row numbers of a manifest, ascending; every row is in exactly one of the four."""
+
+    training: NDArray[np.int64]
+    tuning: NDArray[np.int64]  # chooses epoch, temperature and operating point
+    test: NDArray[np.int64]  # read once, by evaluation
+    unused: NDArray[np.int64]  # unknown target, official val, or a patient of a later split
+
+
+def assign_roles(
+    manifest: Manifest,
+    *,
+    tuning_fraction: float = 0.1,
+    tuning_from: Literal["train", "val"] = "train",
+    salt: str = "0",
+) -> Roles:
+    """Give every image its role; all images of a patient that are used have the same one.
+
+    Test is the official test. Tuning is a share of the official train, and the official val is
+    left unused; or, with ``tuning_from="val"``, tuning is the official val. Where the dataset
+    itself has a patient in two splits, the patient's images in the earlier role are left out.
+
+    The share is drawn within each stratum (a patient's commonest target and subtype, and whether
+    its images are mixed): patients are ordered by a hash of their id, and taken until the tuning
+    images come nearest to ``tuning_fraction`` of the stratum's. So nothing depends on the order of
+    the rows, and new patients move hardly any old one.
+
+    Args:
+        manifest: The dataset.
+        tuning_fraction: Share of the official train's images that tunes, between 0 and 1.
+        tuning_from: The official split that the tuning images come from.
+        salt: Another salt, another draw.
+
+    Raises: UsageError: ``tuning_fraction`` is not between 0 and 1.
+    """
+    if not 0 < tuning_fraction < 1:
+        raise UsageError(f"tuning_fraction is {tuning_fraction}; it must be between 0 and 1.")
+    table = (
+        manifest.table.select("patient_id", "split", *_KIND)
+        .with_row_index(_ROW)
+        .filter(pl.col("target").is_not_null())
+    )
+    train, val, test = (table.filter(split=split) for split in ("train", "val", "test"))
+    if tuning_from == "val":
+        tuning = _without_patients_of(val, test, what="tuning")
+        training = _without_patients_of(train, pl.concat([tuning, test]), what="training")
+    else:
+        train = _without_patients_of(train, test, what="training")
+        chosen = _draw_patients(train, fraction=tuning_fraction, salt=salt)
+        is_tuning = train["patient_id"].is_in(chosen)
+        tuning, training = train.filter(is_tuning), train.filter(~is_tuning)
+    rows = [part[_ROW].to_numpy().astype(np.int64) for part in (training, tuning, test)]
+    unused = np.setdiff1d(np.arange(len(manifest), dtype=np.int64), np.concatenate(rows))
+    return Roles(training=rows[0], tuning=rows[1], test=rows[2], unused=unused)
+
+
+def check_roles(manifest: Manifest, roles: Roles, *, needs: Iterable[Role]) -> None:
+    """Refuse a split that nothing can be learnt from, or measured on.
+
+    Args:
+        manifest: The dataset.
+        roles: What `assign_roles` made of it.
+        needs: The roles that the caller is about to use.
+
+    Raises: SplitError: a needed role is empty or has one class; its tuning or test images are of
+        several origins; or there are generated images in tuning or test.
+    """
+    for role in needs:
+        rows = manifest.table[getattr(roles, role)]
+        n_normal = rows.filter(target=0).height
+        n_pneumonia = rows.filter(target=1).height
+        where = f"{manifest.name}: the {role} split"
+        counts = f"{n_normal:,} normal and {n_pneumonia:,} pneumonia radiographs"
+        if n_normal == 0 or n_pneumonia == 0:
+            raise SplitError(f"{where} has {counts}; both are needed. {_advice(role)}")
+        if role == "training":
+            continue
+        origins = rows.group_by("origin").len().sort("origin")
+        shares = ", ".join(f"{n:,} {origin}" for origin, n in origins.iter_rows())
+        if "generated" in origins["origin"]:
+            raise SplitError(
+                f"{where} ({counts}) has generated images ({shares}): they may only train. "
+                "Move them to train, or take them out."
+            )
+        if origins.height > 1:
+            raise SplitError(
+                f"{where} ({counts}) mixes origins ({shares}), so no figure measured on it would "
+                "mean anything. Keep one origin in it."
+            )
+
+
+def _advice(role: Role) -> str:
+    if role == "tuning":
+        return (
+            "Add patients to train, raise tuning_fraction, or tune on the official val "
+            "(split.tuning_from: val)."
+        )
+    return f"Add labelled images of both to {'train' if role == 'training' else 'test'}."
+
+
+def _without_patients_of(table: pl.DataFrame, later: pl.DataFrame, *, what: str) -> pl.DataFrame:
+    """Return the rows whose patients are not in ``later``, and tell how many are left out."""
+    kept = table.join(later, on="patient_id", how="anti", maintain_order="left")
+    n_left_out = table.height - kept.height
+    if n_left_out:
+        logger.warning(
+            "%d images are left out of %s: their patients are in a later split too",
+            n_left_out,
+            what,
+        )
+    return kept
+
+
+def _draw_patients(table: pl.DataFrame, *, fraction: float, salt: str) -> list[str]:
+    """Return the patients whose images tune."""
+    patients = _strata_of_patients(table)
+    # Hash the patient, not the image or the row: two images of one chest on two sides would let
+    # the network recognise the child; and unlike a shuffle a hash leaves earlier patients in place
+    # when new ones arrive.
+    keys = pl.Series(
+        [
+            hashlib.sha256(f"{salt}:{patient}".encode()).digest()
+            for patient in patients["patient_id"]
+        ],
+        dtype=pl.Binary,
+    )
+    patients = patients.with_columns(keys.alias("key")).sort("key")
+    chosen: list[str] = []
+    for _, stratum in patients.group_by(_STRATUM, maintain_order=True):
+        n_taken = np.concatenate([[0], stratum["n_images"].to_numpy().cumsum()])
+        n_patients = int(np.abs(n_taken - fraction * n_taken[-1]).argmin())
+        chosen += stratum["patient_id"][:n_patients].to_list()
+    return chosen
+
+
+def _strata_of_patients(table: pl.DataFrame) -> pl.DataFrame:
+    """Return one row a patient: its commonest target and subtype (ties by name), its images.
+
+    ``is_mixed`` tells whether those are under three quarters of its images. Two thirds of the
+    Kermany set's pneumonia images are of patients with bacterial and viral ones; were these not
+    drawn apart, tuning could have 3 percentage points more bacterial images than training has.
+    """
+    return (
+        table.group_by("patient_id", *_KIND)
+        .len()
+        .sort(
+            ["patient_id", "len", *_KIND],
+            descending=[False, True, False, False],
+            nulls_last=True,
+        )
+        .group_by("patient_id", maintain_order=True)
+        .agg(
+            *(pl.col(name).first() for name in _KIND),
+            (pl.col("len").first() < 0.75 * pl.col("len").sum()).alias("is_mixed"),
+            pl.col("len").sum().alias("n_images"),
+        )
+    )

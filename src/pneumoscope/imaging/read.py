@@ -1,0 +1,33 @@
+"""Read a radiograph from any file that is understood."""
+
+from pathlib import Path
+
+from pneumoscope.core.types import Radiograph
+from pneumoscope.imaging.source import MAX_PIXELS, read_source
+
+_DICOM_MARK = slice(128, 132)  # behind the preamble (PS3.10, section 7.1)
+
+
+def read_radiograph(
+    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> Radiograph:
+    """Read a DICOM file, JPEG, PNG, BMP or WebP, by its first bytes and not by its name.
+
+    Args:
+        source: The file, or its bytes.
+        name: What to call the image in messages instead of the file's path.
+        max_pixels: Larger images are refused before they are decoded.
+
+    Raises:
+        UnreadableImageError: missing, damaged, or of a kind that has no fixed gray meaning.
+        ImageTooLargeError: it claims more than ``max_pixels``.
+    """
+    data, title = read_source(source, name=name)
+    if data[_DICOM_MARK] == b"DICM":
+        # Here, not above: thousands of pictures need not wait for the DICOM library.
+        from pneumoscope.imaging.read_dicom import read_dicom
+
+        return read_dicom(data, name=title, max_pixels=max_pixels)
+    from pneumoscope.imaging.read_raster import read_raster
+
+    return read_raster(data, name=title, max_pixels=max_pixels)

@@ -1,0 +1,1 @@
+"""Figures of merit, each after its published definition; numpy only."""

@@ -1,0 +1,1 @@
+"""Results as JSON, figures and self-contained HTML pages."""

@@ -1,0 +1,1 @@
+"""Measure finished runs: evaluate one, compare several."""

@@ -1,0 +1,110 @@
+"""Recipe against recipe on the same radiographs, each recipe's seeds taken as one detector."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoscope.metrics.confusion import McNemarResult, mcnemar_exact
+from pneumoscope.metrics.delong import DeLongResult, delong_paired
+from pneumoscope.metrics.holm import holm
+from pneumoscope.report.comparison_results import AccuracyTest, AurocTest, PairedTests
+from pneumoscope.study.measurement import log_odds
+
+TEST_METHOD = (
+    "For the paired tests a recipe's seeds are one detector: the log odds of P(pneumonia), less "
+    "the log odds of the run's own balanced threshold, averaged over seeds; at 0 or above it calls "
+    "pneumonia. With several seeds it is therefore an ensemble, and a little better than its mean "
+    "run.",
+    "AUROC: DeLong's paired test, with the variance by patient. Accuracy at the balanced point: "
+    "McNemar's exact test, which takes images as independent; several images of a patient make "
+    "its p-value somewhat too small.",
+    "p (Holm) is corrected for as many comparisons as there are pairs of recipes ({n_pairs}), "
+    "AUROC and accuracy each apart.",
+)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """The S seeds of a recipe as one detector."""
+
+    label: str
+    probability: NDArray[np.float64]  # (S, N)
+    threshold: NDArray[np.float64]  # (S,) each seed's own balanced one
+
+    @property
+    def margin(self) -> NDArray[np.float64]:
+        """(N,) log odds above the threshold, the mean over seeds; 0 or more calls pneumonia."""
+        margins = log_odds(self.probability) - log_odds(self.threshold)[:, None]
+        return np.asarray(margins.mean(axis=0), dtype=np.float64)
+
+
+def paired_tests(
+    detectors: Sequence[Detector],
+    *,
+    target: NDArray[np.bool_],
+    patient_id: NDArray[np.str_],
+) -> list[PairedTests]:
+    """Return DeLong's and McNemar's test for every pair, each corrected after Holm.
+
+    Args:
+        detectors: All on the same N radiographs, in one order.
+        target: (N,) True where the reference standard says pneumonia.
+        patient_id: (N,) the patient of each radiograph.
+    """
+    pairs = list(itertools.combinations(detectors, 2))
+    is_right = {detector.label: (detector.margin >= 0) == target for detector in detectors}
+    delong = [delong_paired(a.margin, b.margin, target, patient_id=patient_id) for a, b in pairs]
+    mcnemar = [mcnemar_exact(is_right[a.label], is_right[b.label]) for a, b in pairs]
+    delong_holm = _holm_of_defined([test.p_value for test in delong])
+    mcnemar_holm = _holm_of_defined([test.p_value for test in mcnemar])
+    return [
+        PairedTests(
+            a=a.label,
+            b=b.label,
+            auroc=_auroc_test(delong[i], p_holm=delong_holm[i]),
+            accuracy=_accuracy_test(
+                mcnemar[i],
+                accuracy_a=float(is_right[a.label].mean()),
+                accuracy_b=float(is_right[b.label].mean()),
+                p_holm=mcnemar_holm[i],
+            ),
+        )
+        for i, (a, b) in enumerate(pairs)
+    ]
+
+
+def _auroc_test(test: DeLongResult, *, p_holm: float) -> AurocTest:
+    return AurocTest(
+        auroc_a=test.auroc_a,
+        auroc_b=test.auroc_b,
+        difference=test.difference,
+        low=test.low,
+        high=test.high,
+        p_value=test.p_value,
+        p_holm=p_holm,
+    )
+
+
+def _accuracy_test(
+    test: McNemarResult, *, accuracy_a: float, accuracy_b: float, p_holm: float
+) -> AccuracyTest:
+    return AccuracyTest(
+        accuracy_a=accuracy_a,
+        accuracy_b=accuracy_b,
+        n_only_a=test.n_only_a,
+        n_only_b=test.n_only_b,
+        p_value=test.p_value,
+        p_holm=p_holm,
+    )
+
+
+def _holm_of_defined(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's p-values; an undefined test stays NaN and counts for nothing."""
+    values = np.array(p_values, dtype=np.float64)
+    is_defined = ~np.isnan(values)
+    if is_defined.any():
+        values[is_defined] = holm(values[is_defined])
+    return [float(value) for value in values]

@@ -1,0 +1,159 @@
+"""What an evaluation states about the run and the data beside its figures."""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.predictions import Predictions
+from pneumoscope.report.results import Confusion, DataRecord, EvaluatedSplit, Reported, RunRecord
+from pneumoscope.study.measurement import beside_reported
+
+if TYPE_CHECKING:
+    from pneumoscope.training.recipe import Recipe
+    from pneumoscope.training.run_folder import RunFolder
+
+PHANTOM_NOTICE = (
+    "Synthetic phantoms, not radiographs: these figures say nothing about how pneumonia is found "
+    "in patients."
+)
+UNCALIBRATED = (
+    "Probabilities are the sigmoid of the network's logit, not recalibrated: Brier score, "
+    "calibration error and the reliability diagram show them as they are."
+)
+
+
+def run_record(run: "RunFolder", *, checkpoint_sha256: str) -> RunRecord:
+    """Return what is known of a run; facts that its ``run.json`` lacks are None."""
+    facts, recipe = run.facts, run.recipe
+    data = facts["data"]
+    known = (
+        "best_epoch",
+        "epochs_run",
+        "selected_checkpoint",
+        "n_parameters",
+        "n_trainable",
+        "precision",
+        "channels_last",
+        "started",
+        "seconds",
+        "images_per_s",
+    )
+    return RunRecord(
+        folder=run.path.name,
+        recipe=recipe.name,
+        recipe_sha256=recipe_sha256(recipe),
+        title=recipe.title,
+        source_title=recipe.source.title,
+        unsaid=list(recipe.source.unsaid),
+        seed=facts["seed"],
+        checkpoint=run.checkpoint_path.name,
+        checkpoint_sha256=checkpoint_sha256,
+        machine=facts.get("machine", {}),
+        versions=facts.get("versions", {}),
+        trained_on=data["name"],
+        trained_on_origins=data.get("origins", {}),
+        training_fingerprint=data.get("fingerprint"),
+        n_training=data.get("n_training"),
+        n_tuning=data.get("n_tuning"),
+        **{name: facts.get(name) for name in known},
+    )
+
+
+def recipe_sha256(recipe: "Recipe") -> str:
+    """Return the SHA-256 of everything in a recipe that decides what is trained, and how.
+
+    Name, title, source and reported figures are left out: they describe and decide nothing.
+    """
+    content = recipe.model_dump(mode="json", exclude={"name", "title", "source", "reported"})
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def data_record(
+    dataset: Dataset,
+    predictions: Predictions,
+    *,
+    split: EvaluatedSplit,
+    rows: NDArray[np.int64],
+    fingerprint: str,
+) -> DataRecord:
+    """Return what the figures rest on.
+
+    Args:
+        dataset: That was read.
+        predictions: For those of the rows that could be read.
+        split: The rows' role.
+        rows: (N,) of the manifest, asked for.
+        fingerprint: Of the rows.
+    """
+    table = dataset.manifest.table[rows]
+    answered = set(predictions.path)
+    target = predictions.target
+    n_pneumonia = int(np.count_nonzero(target))
+    return DataRecord(
+        name=dataset.name,
+        split=split,
+        origin=" + ".join(sorted(table["origin"].unique().to_list())),
+        fingerprint=fingerprint,
+        n=target.size,
+        n_pneumonia=n_pneumonia,
+        n_normal=target.size - n_pneumonia,
+        n_patients=int(np.unique(predictions.patient_id).size),
+        prevalence=n_pneumonia / target.size,
+        left_out=[path for path in table["path"].to_list() if path not in answered],
+    )
+
+
+def reported_record(recipe: "Recipe", predictions: Predictions) -> Reported:
+    """Return what the recipe's source reported, each figure beside ours."""
+    reported = recipe.reported
+    if reported is None:
+        return Reported(how="Its source reported nothing.", figures=[])
+    return Reported(
+        how=reported.how,
+        figures=beside_reported(reported.figures, runs=[predictions]),
+        confusion=Confusion(**reported.confusion) if len(reported.confusion) == 4 else None,
+    )
+
+
+def notice(data: DataRecord, run: RunRecord) -> str | None:
+    """Return what must be known before any figure; None where nothing is unusual."""
+    parts = []
+    if "phantom" in data.origin:
+        parts.append(PHANTOM_NOTICE)
+    trained_on = set(run.trained_on_origins) - {"generated"}
+    if trained_on and trained_on != set(data.origin.split(" + ")) - {"generated"}:
+        parts.append(
+            f"Trained on {' and '.join(sorted(trained_on))} images, measured on {data.origin} ones."
+        )
+    if data.split == "tuning":
+        parts.append(
+            "Tuning split: epoch and thresholds were chosen on these images, so the figures are "
+            "better than on new ones."
+        )
+    elif data.split == "training":
+        parts.append(
+            "Training split: the network has learnt these images, so the figures say nothing "
+            "about new ones."
+        )
+    return " ".join(parts) or None
+
+
+def caveats(data: DataRecord, run: RunRecord, *, is_training_data_same: bool) -> list[str]:
+    """Return what a reader should know besides."""
+    lines = [UNCALIBRATED]
+    if not is_training_data_same:
+        lines.append(
+            f"The training split of {data.name} is not the one that this run learnt from "
+            f"({run.trained_on}, as it was then): whether patients of this {data.split} split "
+            "were trained on can't be told from here."
+        )
+    if data.left_out:
+        lines.append(
+            f"{len(data.left_out):,} of {data.n + len(data.left_out):,} images could not be read "
+            "and are left out."
+        )
+    return lines

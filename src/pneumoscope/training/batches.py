@@ -1,0 +1,159 @@
+"""Which radiographs make up each step of each epoch: a pure function of (seed, epoch)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from pneumoscope.data.augment import seed_of
+from pneumoscope.training.recipe import TrainingRecipe
+
+_ORDER_STREAM = 3  # apart from the streams of augmentation (1) and dropout (2)
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class StepRows:
+    """The radiographs of one step, and which of the whole step's share this process has."""
+
+    step: int
+    rows: NDArray[np.int64]  # row numbers of the decoded cache
+    n_in_step: int  # over all processes
+    first: int  # place of this process's first radiograph in the whole step
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's radiographs as tensors."""
+
+    pixels: Tensor  # (N, 1, H, W) uint8 as read; float in [0, 1] once on the device
+    target: Tensor  # (N,) float32, 0 or 1
+    step: int
+    n_in_step: int
+    first: int
+
+
+class EpochOrder:
+    """The order in which a training split is gone through.
+
+    Args:
+        rows: (N,) the training split's row numbers.
+        target: (N,) True where positive.
+        training: Batch size, steps an epoch and sampling.
+        seed: The run's seed.
+    """
+
+    def __init__(
+        self,
+        rows: NDArray[np.int64],
+        target: NDArray[np.bool_],
+        *,
+        training: TrainingRecipe,
+        seed: int,
+    ) -> None:
+        self._classes = [rows[target], rows[~target]] if training.sampling == "balanced" else [rows]
+        self._training = training
+        self._seed = seed
+        per_pass = len(self._classes) * max(len(members) for members in self._classes)
+        size = training.batch_size
+        self.n_steps = training.steps_per_epoch or -(-per_pass // size)
+        # Without a fixed number of steps an epoch ends with the pass, its last batch short.
+        self.n_images = self.n_steps * size if training.steps_per_epoch else per_pass
+
+    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Return the epoch's batches of row numbers."""
+        share = self.n_images // len(self._classes)
+        streams = [
+            self._stretch(members, start=epoch * share, length=share, stream=index)
+            for index, members in enumerate(self._classes)
+        ]
+        order = np.stack(streams, axis=1).reshape(-1)  # classes alternate where balanced
+        size = self._training.batch_size
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def _stretch(
+        self, members: NDArray[np.int64], *, start: int, length: int, stream: int
+    ) -> NDArray[np.int64]:
+        """Return a piece of the endless run of shuffled passes over ``members``."""
+        first_pass, offset = divmod(start, len(members))
+        n_passes = -(-(offset + length) // len(members))
+        passes = [
+            np.random.default_rng(
+                seed_of(self._seed, number, stream, stream=_ORDER_STREAM)
+            ).permutation(members)
+            for number in range(first_pass, first_pass + n_passes)
+        ]
+        return np.concatenate(passes)[offset : offset + length]
+
+
+class StepSampler(Sampler[StepRows]):
+    """Yields one process's share of every step of an epoch; Lightning tells it the epoch."""
+
+    def __init__(self, order: EpochOrder, *, rank: int, n_processes: int) -> None:
+        self._order = order
+        self._rank = rank
+        self._n_processes = n_processes
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        return self._order.n_steps
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; called before each by the trainer."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[StepRows]:
+        """Yield each step's rows for this process."""
+        for step, rows in enumerate(self._order.batches(self.epoch)):
+            share = -(-len(rows) // self._n_processes)
+            first = self._rank * share
+            # All processes need as many radiographs, so the last share begins again at the front.
+            mine = rows[np.arange(first, first + share) % len(rows)]
+            yield StepRows(step=step, rows=mine, n_in_step=share * self._n_processes, first=first)
+
+
+class _CachedBatches(Dataset[Batch]):
+    """Takes whole batches out of the decoded cache: one gather, no work an image."""
+
+    def __init__(self, pixels: NDArray[np.uint8], target: NDArray[np.float32]) -> None:
+        self._pixels = pixels
+        self._target = target
+
+    def __getitem__(self, item: StepRows) -> Batch:
+        pixels = torch.from_numpy(self._pixels[item.rows][:, None])
+        return Batch(
+            pixels=pixels,
+            target=torch.from_numpy(self._target[item.rows]),
+            step=item.step,
+            n_in_step=item.n_in_step,
+            first=item.first,
+        )
+
+
+def training_loader(
+    pixels: NDArray[np.uint8],
+    target: NDArray[np.float32],
+    *,
+    order: EpochOrder,
+    rank: int,
+    n_processes: int,
+) -> "DataLoader[Batch]":
+    """Return the loader of training steps, read in this process: the cache needs no workers."""
+    sampler = StepSampler(order, rank=rank, n_processes=n_processes)
+    return DataLoader(_CachedBatches(pixels, target), batch_size=None, sampler=sampler)
+
+
+def evaluation_loader(
+    pixels: NDArray[np.uint8], target: NDArray[np.float32], rows: NDArray[np.int64]
+) -> "DataLoader[Batch]":
+    """Return the loader of a split in order; every process sees all of it."""
+    steps = [
+        StepRows(step=index, rows=rows[start : start + EVALUATION_BATCH], n_in_step=0, first=0)
+        for index, start in enumerate(range(0, len(rows), EVALUATION_BATCH))
+    ]
+    return DataLoader(_CachedBatches(pixels, target), batch_size=None, sampler=steps)

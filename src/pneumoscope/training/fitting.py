@@ -1,0 +1,304 @@
+"""Train a detector: from a recipe and a dataset to a run folder."""
+
+import datetime as dt
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from pneumoscope.core.errors import RunError
+from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.predictions import make_predictions
+from pneumoscope.training.batches import EpochOrder, evaluation_loader, training_loader
+from pneumoscope.training.checkpoint_io import DurableCheckpointIO, read_checkpoint
+from pneumoscope.training.classifier import Classifier, balanced_class_weights
+from pneumoscope.training.inference import load_network, predict_pixels, sigmoid
+from pneumoscope.training.keeper import EpochKeeper
+from pneumoscope.training.machine import (
+    choose_precision,
+    describe_machine,
+    describe_versions,
+    keep_freed_memory,
+)
+from pneumoscope.training.progress import TrainingProgress
+from pneumoscope.training.recipe import Recipe
+from pneumoscope.training.run_data import RunData, prepare_data
+from pneumoscope.training.run_folder import RUN_SCHEMA, RunFolder, open_run
+
+_log = logging.getLogger(__name__)
+
+
+def fit(
+    recipe: Recipe,
+    dataset: Dataset,
+    out: Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    strict: bool = False,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    strategy: str = "auto",
+    cache_folder: Path | None = None,
+    show_progress: bool = True,
+) -> RunFolder:
+    """Train by a recipe and return the finished run.
+
+    A run that is killed, or stopped with Ctrl-C, leaves its last whole epoch; with ``resume`` it
+    goes on from there and ends in the same weights, bit for bit on a CPU, as one that was left
+    alone.
+
+    Args:
+        recipe: The experiment.
+        dataset: Its radiographs; the test split stays untouched.
+        out: The run folder; new or empty unless ``resume``.
+        seed: Decides initial weights, order, augmentation and dropout.
+        resume: Go on with the run in ``out``; begin it where there is none yet.
+        strict: Refuse a dataset in which a radiograph can't be read, instead of leaving it out.
+        accelerator: As Lightning's Trainer has it: "cpu", "gpu", "auto".
+        devices: How many, as Lightning's Trainer has it.
+        strategy: How several devices share a step, such as "ddp".
+        cache_folder: Where decoded caches lie, instead of the platform's place.
+        show_progress: Draw progress bars on stderr.
+
+    Raises:
+        RunError: ``out`` is in use, or holds another experiment.
+        DivergedError: the loss became NaN; the last good checkpoint stays.
+        SplitError, DatasetError: the dataset can't be used.
+        StorageError: the disk is full; the last good checkpoint stays.
+        KeyboardInterrupt: stopped by the user; the last whole epoch is kept.
+    """
+    keep_freed_memory()
+    with _lock(out):
+        earlier = _check_folder(out, recipe, seed=seed, resume=resume)
+        if earlier is not None and earlier.facts["state"] == "finished":
+            _log.info("%s is finished already; nothing to do", out)
+            return earlier
+        data = prepare_data(
+            recipe, dataset, cache_folder=cache_folder, strict=strict, show_progress=show_progress
+        )
+        run = _begin(out, recipe, data, seed=seed, earlier=earlier)
+        _train(
+            run,
+            data,
+            trainer_options={
+                "accelerator": accelerator,
+                "devices": devices,
+                "strategy": strategy,
+                "enable_progress_bar": False,
+            },
+            show_progress=show_progress,
+        )
+        return run
+
+
+def _train(
+    run: RunFolder, data: RunData, *, trainer_options: dict[str, Any], show_progress: bool
+) -> None:
+    """Run Lightning's loop, and record how it ended, whatever happens."""
+    recipe, seed = run.recipe, int(run.facts["seed"])
+    weights = (1.0, 1.0)
+    if recipe.training.class_weights == "balanced":
+        weights = balanced_class_weights(data.training_target)
+    module = Classifier(recipe, seed=seed, class_weights=weights)
+    module.network.to(memory_format=torch.channels_last)
+    run.facts |= {
+        "n_parameters": sum(p.numel() for p in module.network.parameters())
+        + sum(b.numel() for n, b in module.network.named_buffers() if "running_" in n),
+        "n_trainable": sum(p.numel() for p in module.network.parameters() if p.requires_grad),
+    }
+    keeper = EpochKeeper(run.path, recipe.training)
+    checkpoint = keeper.last_checkpoint if keeper.last_checkpoint.exists() else None
+    if checkpoint is not None:
+        _restore_history(keeper, checkpoint)
+    run.facts["state"] = "running"
+    run.write_facts()
+    started_s = time.monotonic()
+    earlier_s = float(run.facts["seconds"])
+    try:
+        if not keeper.is_finished:
+            _fit_with_lightning(
+                module, data, run, keeper, trainer_options, checkpoint, show_progress
+            )
+    except BaseException:
+        run.facts["state"] = "stopped"
+        raise
+    finally:
+        run.facts |= _outcome(keeper) | {
+            "seconds": round(earlier_s + time.monotonic() - started_s, 1)
+        }
+        run.write_facts()
+    _answer_tuning(run, data)
+    run.facts["state"] = "finished"
+    run.write_facts()
+
+
+def _fit_with_lightning(
+    module: Classifier,
+    data: RunData,
+    run: RunFolder,
+    keeper: EpochKeeper,
+    trainer_options: dict[str, Any],
+    checkpoint: Path | None,
+    show_progress: bool,
+) -> None:
+    """Train until the recipe's end, an early stop, or an error."""
+    training = run.recipe.training
+    callbacks: list[pl.Callback] = [keeper]
+    if show_progress:
+        callbacks.append(TrainingProgress(keeper))
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            max_epochs=training.epochs,
+            precision="bf16-mixed" if run.facts["precision"] == "bf16" else "32-true",
+            callbacks=callbacks,
+            logger=TensorBoardLogger(run.path, name="", version="tensorboard"),
+            plugins=[DurableCheckpointIO()],
+            enable_checkpointing=False,  # EpochKeeper writes them
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # StepSampler shares each step out itself
+            log_every_n_steps=1,
+            **trainer_options,
+        )
+        order = EpochOrder(
+            data.training, data.training_target, training=training, seed=int(run.facts["seed"])
+        )
+        loader = training_loader(
+            data.cache.pixels,
+            data.target,
+            order=order,
+            rank=trainer.global_rank,
+            n_processes=trainer.world_size,
+        )
+        tuning = evaluation_loader(data.cache.pixels, data.target, data.tuning)
+        try:
+            trainer.fit(module, loader, tuning, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit as error:
+            # Lightning ends the process on Ctrl-C; a library must leave that to its caller.
+            raise KeyboardInterrupt from error
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+
+
+def _answer_tuning(run: RunFolder, data: RunData) -> None:
+    """Write the kept epoch's answers on the tuning split."""
+    logit = predict_pixels(load_network(run), data.cache.pixels[data.tuning])
+    table = data.cache.manifest.table[data.tuning.tolist()]
+    answers = make_predictions(table, logit=logit, probability=sigmoid(logit))
+    answers.write(run.predictions_path("tuning"))
+
+
+def _begin(
+    out: Path, recipe: Recipe, data: RunData, *, seed: int, earlier: RunFolder | None
+) -> RunFolder:
+    """Write recipe.yaml and the first run.json, or take the earlier ones up."""
+    if earlier is not None:
+        before, now = earlier.facts["data"]["fingerprint"], data.facts["fingerprint"]
+        if before != now:
+            raise RunError(
+                f"{out}: was trained on other radiographs (fingerprint {before[:12]}, now "
+                f"{now[:12]}), so it can't be resumed. Restore them, or choose another --out."
+            )
+        return earlier
+    run = RunFolder(
+        out,
+        recipe=recipe,
+        facts={
+            "schema": RUN_SCHEMA,
+            "recipe": recipe.name,
+            "seed": seed,
+            "state": "running",
+            "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            "seconds": 0.0,
+            "precision": choose_precision(recipe.training.precision),
+            "channels_last": True,
+            "versions": describe_versions(),
+            "machine": describe_machine(),
+            "data": data.facts,
+        },
+    )
+    run.write_recipe()
+    run.write_facts()
+    return run
+
+
+def _check_folder(out: Path, recipe: Recipe, *, seed: int, resume: bool) -> RunFolder | None:
+    """Return the run that ``out`` holds, if it is this one and may go on."""
+    if not out.exists() or not any(path.name != ".lock" for path in out.iterdir()):
+        return None
+    if not (out / "run.json").exists():
+        begun = {path.name for path in out.iterdir()} <= {".lock", "recipe.yaml"}
+        if resume and begun:
+            return None  # killed before it began
+        raise RunError(f"{out}: holds other files than a run. Choose a new or empty folder.")
+    if not resume:
+        raise RunError(
+            f"{out}: holds a run already. Continue it with --resume, or choose another --out."
+        )
+    earlier = open_run(out, needs_finished=False)
+    if earlier.recipe != recipe or earlier.facts["seed"] != seed:
+        raise RunError(
+            f"{out}: holds another experiment ({earlier.name}, or other settings), so this one "
+            f"can't resume it. Compare recipe.yaml there, or choose another --out."
+        )
+    return earlier
+
+
+def _restore_history(keeper: EpochKeeper, checkpoint: Path) -> None:
+    """Take the epochs so far from the checkpoint: they show, and a finished run is known."""
+    keeper.load_state_dict(read_checkpoint(checkpoint)["callbacks"][keeper.state_key])
+    keeper.write_history()
+
+
+def _outcome(keeper: EpochKeeper) -> dict[str, Any]:
+    """Return what run.json says of the epochs."""
+    speeds = [row["images_per_s"] for row in keeper.history]
+    return {
+        "epochs_run": len(keeper.history),
+        "best_epoch": keeper.best_epoch,
+        "selected_checkpoint": keeper.keep.epoch,
+        "images_per_s": statistics.median(speeds) if speeds else None,
+    }
+
+
+@contextmanager
+def _lock(out: Path) -> Iterator[None]:
+    """Hold the run folder, so that two processes never write the same run."""
+    out.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise RunError(
+            f"{out}: another process is training here. Wait for it, or choose another --out."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's advice that does not apply here; its errors still come through."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # The decoded cache hands out whole batches from memory: workers would only add copies.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*Detected KeyboardInterrupt.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

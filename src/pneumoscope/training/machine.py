@@ -1,0 +1,104 @@
+"""What the machine can do, and how to have it do it well."""
+
+import ctypes
+import importlib.metadata
+import logging
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from pneumoscope import __version__
+
+_log = logging.getLogger(__name__)
+_CPU_INFO = Path("/proc/cpuinfo")
+Precision = Literal["bf16", "fp32"]
+
+
+def choose_precision(wanted: Literal["auto", "bf16", "fp32"]) -> Precision:
+    """Return the precision to train in: ``auto`` is bf16 only where the hardware computes in it.
+
+    A processor without bf16 instructions emulates them: it gives the same numbers, many times
+    slower than fp32.
+    """
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if {"avx512_bf16", "amx_bf16"} & _cpu_flags() else "fp32"
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory for the next step instead of giving it back.
+
+    A training step frees and asks for the same hundreds of MiB each time. By default glibc maps
+    and unmaps them, and the kernel clears every page anew, which costs as much as a convolution.
+    Does nothing where the C library is not glibc.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch then asks for huge pages
+    if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
+        return
+    largest = 2**31 - 1
+    options = {  # the numbers are those of <malloc.h>
+        -8: 1,  # M_ARENA_MAX: one pool, so that what the backward thread frees serves the forward
+        -4: 0,  # M_MMAP_MAX: no block is mapped on its own
+        -1: largest,  # M_TRIM_THRESHOLD: the top of the heap stays
+        -2: 2**28,  # M_TOP_PAD: grow by 256 MiB at once
+    }
+    library = ctypes.CDLL(None)
+    for option, value in options.items():
+        if library.mallopt(option, value) != 1:
+            _log.debug("mallopt(%d, %d) was refused", option, value)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, cores, memory and accelerators, for the record of a run."""
+    return {
+        "platform": platform.platform(),
+        "processor": _cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": _memory_gib(),
+        "accelerators": [
+            torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
+        ],
+    }
+
+
+def describe_versions() -> dict[str, str]:
+    """Return the versions of what the numbers depend on."""
+    names = ("torch", "pytorch-lightning", "numpy", "pillow", "polars")
+    versions = {"pneumoscope": __version__, "python": platform.python_version()}
+    return versions | {name: importlib.metadata.version(name) for name in names}
+
+
+def _cpu_flags() -> set[str]:
+    """Return the processor's feature flags as Linux lists them; empty elsewhere."""
+    return set(_cpu_field("flags").split())
+
+
+def _cpu_model() -> str:
+    return _cpu_field("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_field(field: str) -> str:
+    try:
+        lines = _CPU_INFO.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == field:
+            return value.strip()
+    return ""
+
+
+def _memory_gib() -> float | None:
+    try:
+        n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    return round(n_bytes / 2**30, 1)

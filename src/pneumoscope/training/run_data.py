@@ -1,0 +1,98 @@
+"""Who trains and who tunes in one run, and the record of it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoscope.data.cache import DecodedCache, open_cache
+from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.splits import Roles, assign_roles, check_roles
+from pneumoscope.training.inference import readable_rows
+from pneumoscope.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A dataset made ready for one recipe."""
+
+    cache: DecodedCache
+    training: NDArray[np.int64]  # (N,) row numbers
+    tuning: NDArray[np.int64]
+    target: NDArray[np.float32]  # (all rows,) 0 or 1; NaN where unknown
+    facts: dict[str, Any]  # the `data` part of run.json
+
+    @property
+    def training_target(self) -> NDArray[np.bool_]:
+        """(N,) True where a training radiograph is positive."""
+        return np.asarray(self.target[self.training] == 1, dtype=np.bool_)
+
+
+def roles_of(recipe: Recipe, dataset: Dataset) -> Roles:
+    """Return the dataset's roles as the recipe's split says."""
+    return assign_roles(
+        dataset.manifest,
+        tuning_fraction=recipe.split.tuning_fraction,
+        tuning_from=recipe.split.tuning_from,
+        salt=recipe.split.salt,
+    )
+
+
+def prepare_data(
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    cache_folder: Path | None,
+    strict: bool,
+    show_progress: bool,
+) -> RunData:
+    """Split the dataset, decode it, and leave out what must not train.
+
+    Raises:
+        SplitError: a split can't be used: empty, one class, mixed origins.
+        DatasetError: with ``strict``, a radiograph can't be read; without, none can.
+        StorageError: the decoded cache could not be written.
+    """
+    roles = roles_of(recipe, dataset)
+    check_roles(dataset.manifest, roles, needs=("training", "tuning"))
+    cache = open_cache(
+        dataset, size_px=recipe.input.size_px, folder=cache_folder, show_progress=show_progress
+    )
+    tuning = readable_rows(cache, dataset, roles.tuning, strict=strict)
+    training = readable_rows(cache, dataset, roles.training, strict=strict)
+    is_copy = _is_copy_of(cache, training, np.concatenate([tuning, roles.test]))
+    copies, training = training[is_copy], training[~is_copy]
+    kept = Roles(training=training, tuning=tuning, test=roles.test, unused=roles.unused)
+    check_roles(dataset.manifest, kept, needs=("training", "tuning"))
+    table = dataset.manifest.table
+    used = np.sort(np.concatenate([training, tuning]))
+    left_out = [
+        {"path": table["path"][row], "reason": reason} for row, reason in cache.failures.items()
+    ] + [
+        {"path": table["path"][int(row)], "reason": "exact copy of a tuning or test image"}
+        for row in copies
+    ]
+    facts = {
+        "name": dataset.name,
+        "fingerprint": cache.fingerprint(used),
+        "origins": dict(sorted(Counter(table["origin"][used.tolist()].to_list()).items())),
+        "n_training": len(training),
+        "n_tuning": len(tuning),
+        "n_test": len(roles.test),
+        "n_unused": len(roles.unused),
+        "left_out": left_out,
+    }
+    target = table["target"].cast(float).fill_null(float("nan")).to_numpy().astype(np.float32)
+    return RunData(cache=cache, training=training, tuning=tuning, target=target, facts=facts)
+
+
+def _is_copy_of(
+    cache: DecodedCache, rows: NDArray[np.int64], others: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which rows' files are byte for byte among the others', under whatever name."""
+    # The same picture under two patients' names would let the network recognise it.
+    contents = {cache.sha256[row] for row in others if cache.is_readable[row]}
+    return np.array([cache.sha256[row] in contents for row in rows], dtype=np.bool_)

@@ -1,0 +1,87 @@
+"""A run folder: what `train` leaves, and how it is read again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pneumoscope.core.errors import RunError
+from pneumoscope.core.files import write_json, write_text
+from pneumoscope.data.predictions import Predictions, read_predictions
+from pneumoscope.training.recipe import Recipe
+from pneumoscope.training.recipe_file import load_recipe, recipe_yaml
+
+RUN_SCHEMA = 1
+
+
+class RunFolder:
+    """One run on disk: ``recipe.yaml``, ``run.json``, ``history.csv``, checkpoints, predictions.
+
+    Args:
+        path: The folder.
+        recipe: What was trained.
+        facts: The content of ``run.json``.
+    """
+
+    def __init__(self, path: Path, *, recipe: Recipe, facts: dict[str, Any]) -> None:
+        self.path = path
+        self.recipe = recipe
+        self.facts = facts
+
+    @property
+    def name(self) -> str:
+        """The recipe and seed, to call the run by."""
+        return f"{self.recipe.name} (seed {self.facts['seed']})"
+
+    @property
+    def history_path(self) -> Path:
+        """The table with one row an epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The checkpoint of the epoch that the recipe keeps."""
+        return self.path / "checkpoints" / f"{self.recipe.training.keep.epoch}.ckpt"
+
+    def predictions_path(self, split: str) -> Path:
+        """Return where the answers on a split are written."""
+        return self.path / f"predictions-{split}.csv"
+
+    def predictions(self, split: str) -> Predictions:
+        """Return the answers on a split. Raises: RunError: they are not there."""
+        return read_predictions(self.predictions_path(split))
+
+    def write_recipe(self) -> None:
+        """Write recipe.yaml, every default written out."""
+        write_text(self.path / "recipe.yaml", recipe_yaml(self.recipe))
+
+    def write_facts(self) -> None:
+        """Write run.json."""
+        write_json(self.path / "run.json", self.facts)
+
+
+def open_run(path: Path, *, needs_finished: bool = True) -> RunFolder:
+    """Return the run in a folder.
+
+    Raises: RunError: there is none, it is damaged, or it is not finished though it must be.
+    """
+    facts_path = path / "run.json"
+    try:
+        facts = json.loads(facts_path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{path}: no run.json here, so this is not a run folder. "
+            f"Give the folder that `pneumoscope train ... --out` wrote."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{facts_path}: can't be read ({error}). Train the run again.") from error
+    if not isinstance(facts, dict) or facts.get("schema") != RUN_SCHEMA:
+        raise RunError(
+            f"{facts_path}: schema {facts.get('schema') if isinstance(facts, dict) else facts!r}, "
+            f"but this version reads {RUN_SCHEMA}. Use the version that wrote it."
+        )
+    if needs_finished and facts.get("state") != "finished":
+        raise RunError(
+            f"{path}: this run has not finished (state: {facts.get('state')}). "
+            f"Continue it with `pneumoscope train ... --out {path} --resume`."
+        )
+    return RunFolder(path, recipe=load_recipe(path / "recipe.yaml"), facts=facts)

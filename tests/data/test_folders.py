@@ -1,0 +1,150 @@
+import logging
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pneumoscope.core.errors import DatasetError
+from pneumoscope.data.folders import list_folders, parse_name
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@pytest.mark.parametrize(
+    ("name", "patient", "subtype"),
+    [
+        ("person1_bacteria_1.jpeg", "person1", "bacterial"),
+        ("person1_bacteria_2.jpeg", "person1", "bacterial"),
+        ("person1018_virus_1706.jpeg", "person1018", "viral"),
+        ("person1372_virus_2365_1.jpeg", "person1372", "viral"),
+        ("IM-0115-0001.jpeg", "IM-0115", None),
+        ("IM-0115-0001-0002.jpeg", "IM-0115", None),
+        ("NORMAL2-IM-1427-0001.jpeg", "NORMAL2-IM-1427", None),
+        ("NORMAL2-IM-0501-0001-0002.jpeg", "NORMAL2-IM-0501", None),
+        # Not that naming: each image is a patient of its own.
+        ("person1.jpeg", "PNEUMONIA/person1.jpeg", None),
+        ("0001.png", "PNEUMONIA/0001.png", None),
+        ("my_person1_bacteria_1.jpeg", "PNEUMONIA/my_person1_bacteria_1.jpeg", None),
+    ],
+)
+def test_names_tell_patient_and_subtype(name: str, patient: str, subtype: str | None) -> None:
+    assert parse_name(name, split="test", label="PNEUMONIA") == (f"test/{patient}", subtype)
+
+
+def test_only_pneumonia_has_a_subtype() -> None:
+    assert parse_name("person1_virus_1.png", split="val", label="NORMAL") == ("val/person1", None)
+
+
+def test_patients_are_scoped_by_split(tmp_path: Path) -> None:
+    touch(tmp_path, "train/NORMAL/IM-0001-0001.jpeg", "train/PNEUMONIA/person1_bacteria_1.jpeg")
+    touch(tmp_path, "test/NORMAL/IM-0001-0001.jpeg", "test/PNEUMONIA/person1_virus_1.jpeg")
+    manifest = list_folders(tmp_path)
+    assert manifest.table.select("path", "target", "patient_id", "split", "subtype").rows() == [
+        ("train/NORMAL/IM-0001-0001.jpeg", 0, "train/IM-0001", "train", None),
+        ("train/PNEUMONIA/person1_bacteria_1.jpeg", 1, "train/person1", "train", "bacterial"),
+        ("test/NORMAL/IM-0001-0001.jpeg", 0, "test/IM-0001", "test", None),
+        ("test/PNEUMONIA/person1_virus_1.jpeg", 1, "test/person1", "test", "viral"),
+    ]
+    assert manifest.table["origin"].unique().to_list() == ["real"]
+    assert (manifest.root, manifest.name) == (tmp_path, tmp_path.name)
+
+
+def test_case_hidden_files_and_suffixes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    touch(tmp_path, "Train/Normal/b.PNG", "Train/Normal/a.dcm", "Train/pneumonia/c.bmp")
+    touch(tmp_path, "Train/Normal/.DS_Store", "Train/Normal/._b.png", "__MACOSX/train/x.png")
+    touch(tmp_path, "Train/Normal/__MACOSX/b.png", "Train/Normal/notes.txt", ".git/config")
+    assert list_folders(tmp_path).table["path"].to_list() == [
+        "Train/Normal/a.dcm",
+        "Train/Normal/b.PNG",
+        "Train/pneumonia/c.bmp",
+    ]
+    assert "1 entries are not named as images" in caplog.text
+
+
+def test_equal_names_in_two_classes_are_two_patients(tmp_path: Path) -> None:
+    touch(tmp_path, "train/NORMAL/0001.png", "train/PNEUMONIA/0001.png", "train/NORMAL/0001.jpg")
+    assert list_folders(tmp_path).n_patients == 3
+
+
+def test_a_missing_class_folder_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "train/NORMAL/a.png", "train/PNEUMONIA/b.png", "test/NORMAL/a.png")
+    with pytest.raises(DatasetError, match=r"test/PNEUMONIA: this folder is missing.*add it"):
+        list_folders(tmp_path)
+
+
+def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "train/NORMAL/a.png", "train/PNEUMONIA/notes.txt", "train/PNEUMONIA/.b.png")
+    with pytest.raises(
+        DatasetError, match=r"train/PNEUMONIA: has no images \(1 entries .*Put files in it"
+    ):
+        list_folders(tmp_path)
+
+
+def test_a_class_that_is_a_file_counts_as_missing(tmp_path: Path) -> None:
+    touch(tmp_path, "train/NORMAL/a.png", "train/PNEUMONIA")
+    with pytest.raises(DatasetError, match="train/PNEUMONIA: this folder is missing"):
+        list_folders(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names that differ in case alone")
+def test_one_class_under_two_spellings_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "train/NORMAL/a.png", "train/Normal/b.png", "train/PNEUMONIA/c.png")
+    with pytest.raises(DatasetError, match="has both NORMAL and Normal"):
+        list_folders(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes")
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "train/NORMAL/a.png", "train/PNEUMONIA/b.png")
+    (tmp_path / "train/NORMAL" / os.fsdecode(b"\xff.png")).touch()
+    with pytest.raises(DatasetError, match="is not UTF-8"):
+        list_folders(tmp_path)
+
+
+def test_no_stat_call_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, *(f"train/{label}/{i}.png" for label in ("NORMAL", "PNEUMONIA") for i in "abc"))
+    calls: list[str] = []
+    for name in ("stat", "lstat"):
+        real = getattr(os, name)
+
+        def spy(path: object, *args: object, _real=real, **kwargs: object) -> object:
+            calls.append(str(path))
+            return _real(path, *args, **kwargs)
+
+        monkeypatch.setattr(os, name, spy)
+    assert len(list_folders(tmp_path)) == 6
+    assert not [path for path in calls if path.endswith(".png")]
+
+
+def test_the_kermany_set_has_the_published_counts() -> None:
+    if "PNEUMOSCOPE_DATA" not in os.environ:
+        pytest.skip("PNEUMOSCOPE_DATA does not name the radiographs")
+    table = list_folders(Path(os.environ["PNEUMOSCOPE_DATA"])).table
+    assert Counter(table.select("split", "target").rows()) == {
+        ("train", 0): 1341,
+        ("train", 1): 3875,
+        ("val", 0): 8,
+        ("val", 1): 8,
+        ("test", 0): 234,
+        ("test", 1): 390,
+    }
+    assert Counter(table.filter(target=1).select("split", "subtype").rows()) == {
+        ("train", "bacterial"): 2530,
+        ("train", "viral"): 1345,
+        ("val", "bacterial"): 8,
+        ("test", "bacterial"): 242,
+        ("test", "viral"): 148,
+    }
+    assert table.filter(target=0)["subtype"].null_count() == 1341 + 8 + 234
+    patients = table.group_by("split").agg(pl.col("patient_id").n_unique())
+    assert dict(patients.iter_rows()) == {"train": 2846, "val": 15, "test": 427}
+    assert table["patient_id"].n_unique() == 2846 + 15 + 427
