@@ -86,6 +86,7 @@ def test_commit_is_that_of_the_tracked_code(tmp_path) -> None:
     code.mkdir()
     assert code_commit(code) is None  # no checkout
     git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "of something else")
     (code / "__init__.py").write_text("")
     assert code_commit(code) is None  # untracked: as a package in a .venv inside a checkout
     git(tmp_path, "add", ".")

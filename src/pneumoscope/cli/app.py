@@ -64,4 +64,5 @@ def main() -> None:
         if "--verbose" in sys.argv or "-v" in sys.argv:
             raise
         typer.echo(f"error: {error}", err=True)
-        raise SystemExit(EXIT_USAGE if isinstance(error, UsageError | RecipeError) else EXIT_FAILED) from None
+        is_usage = isinstance(error, UsageError | RecipeError)
+        raise SystemExit(EXIT_USAGE if is_usage else EXIT_FAILED) from None

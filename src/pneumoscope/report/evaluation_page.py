@@ -308,4 +308,10 @@ def _duration(seconds: float) -> str:
 
 
 def _joined(facts: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+    """Return facts in one line, such as "cores 2, memory_gib 23.5"; empty ones are left out."""
+    told = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in facts.items()
+        if value not in (None, "", [])
+    }
+    return "; ".join(f"{name} {value}" for name, value in told.items())

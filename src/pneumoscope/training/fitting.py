@@ -297,7 +297,8 @@ def _quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         # The decoded cache hands out whole batches from memory: workers would only add copies.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*Detected KeyboardInterrupt.*")
+        # Lightning's own, until it follows torch's newest: nothing that a caller could mend.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         try:
             yield
         finally:

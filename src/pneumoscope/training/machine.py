@@ -70,8 +70,12 @@ def describe_machine() -> dict[str, Any]:
 
 def describe_versions() -> dict[str, str]:
     """Return the versions of what the numbers depend on."""
-    names = ("torch", "pytorch-lightning", "numpy", "pillow", "polars")
-    versions = {"pneumoscope": __version__, "python": platform.python_version()}
+    names = ("pytorch-lightning", "numpy", "pillow", "polars")
+    versions = {
+        "pneumoscope": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),  # unlike the package's, it names the build: +cpu, +cu132
+    }
     return versions | {name: importlib.metadata.version(name) for name in names}
 
 

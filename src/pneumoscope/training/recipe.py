@@ -115,8 +115,8 @@ class TrainingRecipe(RecipePart):
     keep: KeepRecipe = Field(default=KeepRecipe(), description="The epoch that counts.")
     sampling: Literal["shuffled", "balanced"] = Field(
         default="shuffled",
-        description="`balanced`: half of each epoch is positive, half negative, and the smaller class "
-        "is repeated as often as that takes.",
+        description="`balanced`: half of each epoch is positive, half negative, and the smaller "
+        "class is repeated as often as that takes.",
     )
     class_weights: Literal["none", "balanced"] = Field(
         default="none", description="`balanced` weighs each class by 1 / its share / 2 in the loss."

@@ -1,0 +1,87 @@
+"""README's commands and its Python work as printed, on phantoms in place of the radiographs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pneumoscope.cli.app import app
+from pneumoscope.data.phantom_set import make_phantoms
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+QUICK = ["training.epochs=1", "training.steps_per_epoch=2", "split.tuning_fraction=0.3"]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = "\n".join(blocks("")).splitlines()
+    return [
+        shlex.split(line, comments=True)[1:] for line in lines if line.startswith("pneumoscope")
+    ]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_phantoms(tmp_path / "data" / "chest_xray", count=60, seed=0, size_px=64)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_command_of_the_readme_runs(workplace: Path) -> None:
+    runner = CliRunner()
+    seen = []
+    trained: set[str] = set()
+    for words in commands():
+        seen.append(" ".join(words[:2]) if words[0] == "data" else words[0])
+        if words[:2] == ["data", "fetch"]:
+            # No network in tests: the words must be right, the download has tests of its own.
+            assert runner.invoke(app, [*words[:2], "--help"]).exit_code == 0
+            assert words[2] == "kermany"
+            continue
+        if words[0] == "train":
+            words += [word for change in QUICK for word in ("--set", change)]
+            trained.add(words[words.index("--out") + 1])
+        if words[0] == "compare":
+            for out in [word for word in words[1:-2] if word not in trained]:
+                name, seed = Path(out).name.split("-")
+                recipe = {"gray": "gray-150", "springboard": "springboard-150"}[name]
+                more = ["train", recipe, "--data", "data/chest_xray", "--out", out, "--seed", seed]
+                more += [word for change in QUICK for word in ("--set", change)]
+                assert runner.invoke(app, more).exit_code == 0
+                assert (
+                    runner.invoke(app, ["evaluate", out, "--data", "data/chest_xray"]).exit_code
+                    == 0
+                )
+        result = runner.invoke(app, words)
+        assert result.exit_code == 0, (words, result.output, result.exception)
+    assert seen == [
+        "data fetch",
+        "data summary",
+        "data audit",
+        "recipes",
+        "train",
+        "evaluate",
+        "compare",
+    ]
+    for made in ("figures", "audit.html", "runs/gray-0/report.html", "compared"):
+        assert (workplace / made).exists(), made
+
+
+def test_the_python_of_the_readme_runs(workplace: Path) -> None:
+    (code,) = blocks("python")
+    quick = repr(QUICK)
+    assert 'changes=["training.epochs=2"]' in code
+    exec(code.replace('["training.epochs=2"]', quick), {})
+    assert (workplace / "runs" / "gray-0" / "run.json").exists()
+
+
+def test_the_makefile_has_the_two_commands() -> None:
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
+    for command in blocks("")[0].splitlines():
+        target = shlex.split(command, comments=True)[1]
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)

@@ -1,0 +1,87 @@
+"""A tiny experiment on phantoms: seconds, but every part of training is in it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.open import open_dataset
+from pneumoscope.data.phantom_set import make_phantoms
+from pneumoscope.training.recipe import Recipe
+from pneumoscope.training.recipe_file import parse_recipe
+
+TINY = {
+    "name": "tiny",
+    "title": "A network small enough for tests",
+    "source": {"title": "None"},
+    "input": {"size_px": 32, "channels": 1},
+    "network": {
+        "kind": "scratch",
+        "conv_padding": "same",
+        "blocks": [
+            {"filters": [4], "dropout": 0.1, "batch_norm": True},
+            {"filters": [8], "batch_norm": True},
+        ],
+        "dense": [{"units": 8, "dropout": 0.2}],
+        "regularisation": {"kernel_l2": 0.0001},
+    },
+    "augmentation": {"rotation_deg": 10, "horizontal_flip": True, "noise_sd": 0.02},
+    "split": {"tuning_fraction": 0.3},
+    "training": {
+        "epochs": 4,
+        "batch_size": 8,
+        "optimizer": {"name": "rmsprop", "learning_rate": 0.003},
+        "plateau": {"monitor": "tuning_loss", "factor": 0.5, "patience_epochs": 1},
+        "precision": "fp32",
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "phantoms"
+    return make_phantoms(folder, count=80, seed=0, size_px=32)
+
+
+@pytest.fixture(scope="session")
+def dataset(phantoms: Path) -> Dataset:
+    return open_dataset(phantoms)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Recipe:
+    return parse_recipe(TINY, where="tiny")
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+    return path
+
+
+@pytest.fixture
+def run_program(
+    phantoms: Path, tiny_file: Path
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Train in a process of its own; ``before`` is Python that runs there first."""
+
+    def run(out: Path, *, before: str = "", resume: bool = False, **kwargs: object):  # type: ignore[no-untyped-def]
+        words = ["train", str(tiny_file), "--data", str(phantoms), "--out", str(out)]
+        words += ["--accelerator", "cpu"] + (["--resume"] if resume else [])
+        code = f"import sys\n{before}\nfrom pneumoscope.cli.app import main\nmain()\n"
+        return subprocess.run(
+            [sys.executable, "-c", code, *words],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,101 @@
+"""A killed run goes on as if nothing had happened: the same weights, bit for bit."""
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pneumoscope.training.checkpoint_io import read_checkpoint
+
+Program = Callable[..., "subprocess.CompletedProcess[str]"]
+
+KILL_IN_MID_EPOCH = """
+import os, signal
+from pneumoscope.training.classifier import Classifier
+whole = Classifier.training_step
+def step(self, batch, batch_idx):
+    if self.current_epoch == 2 and batch_idx == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(self, batch, batch_idx)
+Classifier.training_step = step
+"""
+
+# The fourth checkpoint is `last` of the second epoch, if that epoch was the best so far; in any
+# case it is killed with half of the file written.
+KILL_WHILE_SAVING = """
+import io, os, signal, torch
+whole = torch.save
+count = [0]
+def save(content, file):
+    count[0] += 1
+    if count[0] == 4:
+        memory = io.BytesIO()
+        whole(content, memory)
+        file.write(memory.getvalue()[: memory.tell() // 2])
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    whole(content, file)
+torch.save = save
+"""
+
+INTERRUPT = """
+import os, signal
+from pneumoscope.training.classifier import Classifier
+whole = Classifier.training_step
+def step(self, batch, batch_idx):
+    if self.current_epoch == 1 and batch_idx == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    return whole(self, batch, batch_idx)
+Classifier.training_step = step
+"""
+
+
+def final_state(out: Path) -> dict[str, object]:
+    return read_checkpoint(out / "checkpoints" / "last.ckpt")
+
+
+def assert_same(first: object, second: object) -> None:
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key, value in first.items():
+            assert_same(value, second[key])
+    elif isinstance(first, list | tuple):
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
+    else:
+        assert first == second
+
+
+@pytest.mark.parametrize("kill", [KILL_IN_MID_EPOCH, KILL_WHILE_SAVING])
+def test_a_killed_run_resumes_to_the_same_weights(
+    run_program: Program, tmp_path: Path, kill: str
+) -> None:
+    assert run_program(tmp_path / "whole").returncode == 0
+    killed = run_program(tmp_path / "killed", before=kill)
+    assert killed.returncode == -signal.SIGKILL
+    read_checkpoint(tmp_path / "killed" / "checkpoints" / "last.ckpt")  # whole, though killed
+    resumed = run_program(tmp_path / "killed", resume=True)
+    assert resumed.returncode == 0, resumed.stderr
+    whole, again = final_state(tmp_path / "whole"), final_state(tmp_path / "killed")
+    for part in ("state_dict", "optimizer_states"):
+        assert_same(whole[part], again[part])
+    for name in ("history.csv", "predictions-tuning.csv"):
+        lines = [(tmp_path / run / name).read_text().splitlines() for run in ("whole", "killed")]
+        if name == "history.csv":  # seconds and images/s differ
+            lines = [[line.rsplit(",", 2)[0] for line in each] for each in lines]
+        assert lines[0] == lines[1]
+    assert not list((tmp_path / "killed").rglob("*.tmp")) or kill is KILL_WHILE_SAVING
+
+
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(run_program: Program, tmp_path: Path) -> None:
+    stopped = run_program(tmp_path / "run", before=INTERRUPT)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "--resume" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert '"state": "stopped"' in (tmp_path / "run" / "run.json").read_text()
+    assert run_program(tmp_path / "run", resume=True).returncode == 0
