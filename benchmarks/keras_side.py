@@ -87,9 +87,7 @@ def measure_step(arguments: argparse.Namespace) -> dict[str, Any]:
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=end_step)
     model.fit(pixels, target, batch_size=BATCH_SIZE, epochs=1, verbose=0, callbacks=[callback])
-    return {
-        "images_per_s": clock.images_per_s(BATCH_SIZE),
-        "n_steps": clock.n_counted,
+    return clock.figures(BATCH_SIZE) | {
         "precision": arguments.precision,
         "n_parameters": model.count_params(),
     }

@@ -31,6 +31,8 @@ class StepClock:
         self._counted_from_s: float | None = None
         self.n_counted = 0
         self.seconds = 0.0
+        self.cpu_s = 0.0  # of all threads: well below seconds times threads where others computed
+        self._counted_from_cpu_s = 0.0
 
     def tick(self) -> bool:
         """Note that a step ended now; return True once no more are needed."""
@@ -38,11 +40,12 @@ class StepClock:
         self._n_seen += 1
         if self._counted_from_s is None:
             if self._n_seen >= self._n_warm_up or now - self._created_s > self._limit_s:
-                self._counted_from_s = now
+                self._counted_from_s, self._counted_from_cpu_s = now, time.process_time()
             return False
         if not self.is_done:
             self.n_counted += 1
             self.seconds = now - self._counted_from_s
+            self.cpu_s = time.process_time() - self._counted_from_cpu_s
         return self.is_done
 
     @property
@@ -51,14 +54,19 @@ class StepClock:
         enough = self.n_counted >= self._n_steps
         return enough or (self.n_counted > 0 and self.seconds > self._limit_s)
 
-    def images_per_s(self, batch_size: int) -> float:
-        """Return the speed over the counted steps.
+    def figures(self, batch_size: int) -> dict[str, float]:
+        """Return the speed over the counted steps, and how many they were.
 
         Raises: ValueError: no step was counted.
         """
         if self.n_counted == 0:
-            raise ValueError("no step was counted: there were fewer than the warm-up needs")
-        return self.n_counted * batch_size / self.seconds
+            raise ValueError("no step was counted: there were no more than the warm-up has")
+        return {
+            "images_per_s": self.n_counted * batch_size / self.seconds,
+            "n_steps": self.n_counted,
+            "seconds": self.seconds,
+            "cpu_s": self.cpu_s,
+        }
 
 
 def peak_memory_mib() -> float:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -71,12 +71,16 @@ def run_program(
 ) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Train in a process of its own; ``before`` is Python that runs there first."""
 
-    def run(out: Path, *, before: str = "", resume: bool = False, **kwargs: object):  # type: ignore[no-untyped-def]
-        words = ["train", str(tiny_file), "--data", str(phantoms), "--out", str(out)]
-        words += ["--accelerator", "cpu"] + (["--resume"] if resume else [])
-        code = f"import sys\n{before}\nfrom pneumoscope.cli.app import main\nmain()\n"
+    def run(
+        out: Path, *, before: str = "", resume: bool = False, words: Sequence[str] = ()
+    ) -> "subprocess.CompletedProcess[str]":
+        command = ["train", str(tiny_file), "--data", str(phantoms), "--out", str(out)]
+        command += ["--accelerator", "cpu", *words] + (["--resume"] if resume else [])
+        # A file, not `-c`: with several devices Lightning starts the same program again.
+        program = out.with_suffix(".py")
+        program.write_text(f"{before}\nfrom pneumoscope.cli.app import main\nmain()\n")
         return subprocess.run(
-            [sys.executable, "-c", code, *words],
+            [sys.executable, str(program), *command],
             capture_output=True,
             text=True,
             timeout=240,

@@ -50,6 +50,8 @@ def train(
             err=True,
         )
         raise typer.Exit(130) from None
+    if not run.is_writer:
+        return  # one of several processes that train together speaks for all
     data_facts = run.facts["data"]
     for left in data_facts["left_out"][:10]:
         typer.echo(f"left out: {left['path']}: {left['reason']}", err=True)

@@ -6,7 +6,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import filelock
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from pneumoscope.core.errors import RunError
 from pneumoscope.data.dataset import Dataset
@@ -78,15 +79,17 @@ def fit(
         KeyboardInterrupt: stopped by the user; the last whole epoch is kept.
     """
     keep_freed_memory()
-    with _lock(out):
-        earlier = _check_folder(out, recipe, seed=seed, resume=resume)
+    # With several devices Lightning starts this program anew for each: only the first one writes.
+    is_writer = getattr(rank_zero_only, "rank", 0) == 0
+    with _lock(out) if is_writer else nullcontext():
+        earlier = _check_folder(out, recipe, seed=seed, resume=resume) if is_writer else None
         if earlier is not None and earlier.facts["state"] == "finished":
             _log.info("%s is finished already; nothing to do", out)
             return earlier
         data = prepare_data(
             recipe, dataset, cache_folder=cache_folder, strict=strict, show_progress=show_progress
         )
-        run = _begin(out, recipe, data, seed=seed, earlier=earlier)
+        run = _begin(out, recipe, data, seed=seed, earlier=earlier, is_writer=is_writer)
         _train(
             run,
             data,
@@ -119,7 +122,7 @@ def _train(
     keeper = EpochKeeper(run.path, recipe.training)
     checkpoint = keeper.last_checkpoint if keeper.last_checkpoint.exists() else None
     if checkpoint is not None:
-        _restore_history(keeper, checkpoint)
+        keeper.load_state_dict(read_checkpoint(checkpoint)["callbacks"][keeper.state_key])
     run.facts["state"] = "running"
     run.write_facts()
     started_s = time.monotonic()
@@ -137,7 +140,9 @@ def _train(
             "seconds": round(earlier_s + time.monotonic() - started_s, 1)
         }
         run.write_facts()
-    _answer_tuning(run, data)
+    if run.is_writer:
+        keeper.write_history()  # a kill may have come between the last checkpoint and it
+        _answer_tuning(run, data)
     run.facts["state"] = "finished"
     run.write_facts()
 
@@ -154,7 +159,7 @@ def _fit_with_lightning(
     """Train until the recipe's end, an early stop, or an error."""
     training = run.recipe.training
     callbacks: list[pl.Callback] = [keeper]
-    if show_progress:
+    if show_progress and run.is_writer:
         callbacks.append(TrainingProgress(keeper))
     with _quiet_lightning():
         trainer = pl.Trainer(
@@ -199,7 +204,13 @@ def _answer_tuning(run: RunFolder, data: RunData) -> None:
 
 
 def _begin(
-    out: Path, recipe: Recipe, data: RunData, *, seed: int, earlier: RunFolder | None
+    out: Path,
+    recipe: Recipe,
+    data: RunData,
+    *,
+    seed: int,
+    earlier: RunFolder | None,
+    is_writer: bool,
 ) -> RunFolder:
     """Write recipe.yaml and the first run.json, or take the earlier ones up."""
     if earlier is not None:
@@ -226,6 +237,7 @@ def _begin(
             "machine": describe_machine(),
             "data": data.facts,
         },
+        is_writer=is_writer,
     )
     run.write_recipe()
     run.write_facts()
@@ -252,12 +264,6 @@ def _check_folder(out: Path, recipe: Recipe, *, seed: int, resume: bool) -> RunF
             f"can't resume it. Compare recipe.yaml there, or choose another --out."
         )
     return earlier
-
-
-def _restore_history(keeper: EpochKeeper, checkpoint: Path) -> None:
-    """Take the epochs so far from the checkpoint: they show, and a finished run is known."""
-    keeper.load_state_dict(read_checkpoint(checkpoint)["callbacks"][keeper.state_key])
-    keeper.write_history()
 
 
 def _outcome(keeper: EpochKeeper) -> dict[str, Any]:

@@ -79,7 +79,8 @@ class EpochKeeper(pl.Callback):
         """Judge the epoch that ended and write it down."""
         if not isinstance(pl_module, Classifier):
             raise TypeError("EpochKeeper keeps the epochs of a Classifier")
-        row = self._row(trainer, pl_module)
+        # Several devices may differ in a last digit; they must not differ in what to do next.
+        row = trainer.strategy.broadcast(self._row(trainer, pl_module))
         self.history.append(row)
         is_best = is_better(row[self.keep.monitor], self.best_value, monitor=self.keep.monitor)
         if is_best or self.best_epoch == 0:

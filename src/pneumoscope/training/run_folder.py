@@ -20,12 +20,16 @@ class RunFolder:
         path: The folder.
         recipe: What was trained.
         facts: The content of ``run.json``.
+        is_writer: Whether this process writes the folder; of several that train together, one does.
     """
 
-    def __init__(self, path: Path, *, recipe: Recipe, facts: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path, *, recipe: Recipe, facts: dict[str, Any], is_writer: bool = True
+    ) -> None:
         self.path = path
         self.recipe = recipe
         self.facts = facts
+        self.is_writer = is_writer
 
     @property
     def name(self) -> str:
@@ -52,11 +56,13 @@ class RunFolder:
 
     def write_recipe(self) -> None:
         """Write recipe.yaml, every default written out."""
-        write_text(self.path / "recipe.yaml", recipe_yaml(self.recipe))
+        if self.is_writer:
+            write_text(self.path / "recipe.yaml", recipe_yaml(self.recipe))
 
     def write_facts(self) -> None:
         """Write run.json."""
-        write_json(self.path / "run.json", self.facts)
+        if self.is_writer:
+            write_json(self.path / "run.json", self.facts)
 
 
 def open_run(path: Path, *, needs_finished: bool = True) -> RunFolder:

@@ -1,0 +1,98 @@
+"""Measure, print the table, and write it to ``benchmarks.md`` and ``benchmarks.json``."""
+
+import datetime as dt
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.options import Options, parse_arguments
+from benchmarks.parts import Record, measure_pipeline, measure_run, measure_step, say
+from benchmarks.processes import PieceError
+from benchmarks.subset import make_subset
+from benchmarks.table import render_page
+from pneumoscope.core.errors import PneumoscopeError
+from pneumoscope.core.files import write_json, write_text
+
+_BUSY_LOAD_A_CORE = 0.25
+
+
+def main() -> int:
+    """Return the exit status: 0 measured, whatever the bars say; 1 a piece failed."""
+    options = parse_arguments()
+    load = os.getloadavg()[0]  # before our own work adds to it
+    work = options.out.absolute() / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    record = Record(options=options, work=work)
+    try:
+        measure(record)
+    except (PieceError, PneumoscopeError) as error:
+        say(str(error))
+        return 1
+    results = collect(record, load=load)
+    page = render_page(results, record.rows)
+    write_json(options.out / "benchmarks.json", results)
+    write_text(options.out / "benchmarks.md", page)
+    shutil.rmtree(work, ignore_errors=True)
+    sys.stdout.write(page)
+    return 0
+
+
+def measure(record: Record) -> None:
+    """Run the parts that were asked for."""
+    options = record.options
+    needs_keras = {"step", "run"} & set(options.only)
+    if needs_keras and not options.keras_python.exists():
+        raise PieceError(
+            f"{options.keras_python}: Keras' environment is not there. Make it with "
+            "`make .venv-keras/.installed`, or leave it out with --only pipeline."
+        )
+    data = record.work / "data"
+    if {"run", "pipeline"} & set(options.only):
+        make_subset(options.data, data, n_images=options.n_images)
+    if "step" in options.only:
+        measure_step(record)
+    if "run" in options.only:
+        measure_run(record, data)
+    if "pipeline" in options.only:
+        measure_pipeline(record, data)
+
+
+def collect(record: Record, *, load: float) -> dict[str, Any]:
+    """Return all that benchmarks.json holds."""
+    options = record.options
+    ours = next(piece for piece in record.pieces if piece["side"] == "ours")
+    versions = {piece["side"]: piece["versions"] for piece in record.pieces}
+    return {
+        "made": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "machine": ours["machine"],
+        "versions": versions,
+        "load_before": load,
+        "settings": {
+            key: value for key, value in asdict(options).items() if isinstance(value, int | float)
+        },
+        "warnings": warnings_of(options, load=load, n_cores=int(ours["machine"]["cores"])),
+        "notes": record.notes,
+        "rows": [asdict(row) | {"verdict": row.verdict} for row in record.rows],
+        "pieces": record.pieces,
+    }
+
+
+def warnings_of(options: Options, *, load: float, n_cores: int) -> list[str]:
+    """Return why the figures may not be believed."""
+    reasons = []
+    if options.n_epochs == 1:
+        reasons.append("`--quick`: a trial of the benchmark itself; these figures mean nothing.")
+    if load > _BUSY_LOAD_A_CORE * n_cores:
+        reasons.append(
+            f"Other work was running when this began (load average {load:.1f} on {n_cores} cores)."
+        )
+    return reasons
+
+
+if __name__ == "__main__":
+    sys.exit(main())

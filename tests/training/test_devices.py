@@ -1,0 +1,46 @@
+"""Several devices train together as one would, shown with two processes on the CPU."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from pneumoscope.training.checkpoint_io import read_checkpoint
+from pneumoscope.training.run_folder import open_run
+
+Program = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def plain_file(tiny_file: Path) -> Path:
+    """Without BatchNorm and dropout, whose draws and statistics are each device's own."""
+    recipe = yaml.safe_load(tiny_file.read_text())
+    recipe["network"]["blocks"] = [{"filters": [4]}, {"filters": [8]}]
+    recipe["network"]["dense"] = [{"units": 8}]
+    recipe["training"]["optimizer"] = {"name": "sgd", "learning_rate": 0.05}
+    recipe["training"]["epochs"] = 2
+    tiny_file.write_text(yaml.safe_dump(recipe))
+    return tiny_file
+
+
+def test_two_processes_end_in_the_weights_of_one(
+    run_program: Program, plain_file: Path, tmp_path: Path
+) -> None:
+    two_devices = ["--devices", "2", "--strategy", "ddp"]
+    alone = run_program(tmp_path / "alone")
+    assert alone.returncode == 0, alone.stderr
+    together = run_program(tmp_path / "together", words=two_devices)
+    assert together.returncode == 0, together.stderr
+    states = [
+        read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]
+        for name in ("alone", "together")
+    ]
+    assert states[0].keys() == states[1].keys()
+    for key, value in states[0].items():
+        assert torch.allclose(value, states[1][key], atol=2e-5), key
+    run = open_run(tmp_path / "together")
+    assert len(run.predictions("tuning")) == run.facts["data"]["n_tuning"]
+    assert together.stdout.count("Next: pneumoscope evaluate") == 1, "one speaks for both"
