@@ -156,16 +156,16 @@ def test_early_stopping_and_plateau_follow_the_tuning_loss(
         tiny,
         epochs=30,
         optimizer={"name": "sgd", "learning_rate": 1e-9},  # nothing moves: no progress after the
-        early_stop={"monitor": "tuning_accuracy", "patience_epochs": 3},  # first epoch
+        early_stop={"monitor": "tuning_accuracy", "patience_epochs": 5},  # first epoch
         plateau={"monitor": "tuning_accuracy", "factor": 0.1, "patience_epochs": 2},
     )
     run = train(recipe, dataset, tmp_path / "run")
     rows = history(run)
     best = max(float(row["tuning_accuracy"]) for row in rows)
     first_best = next(i for i, row in enumerate(rows) if float(row["tuning_accuracy"]) == best)
-    assert len(rows) == first_best + 4 < 30
+    assert len(rows) == first_best + 6 < 30
     assert [float(row["learning_rate"]) for row in rows[first_best:]] == pytest.approx(
-        [1e-9, 1e-9, 1e-9, 1e-10]
+        [1e-9, 1e-9, 1e-9, 1e-10, 1e-10, 1e-11]  # lowered, then counted anew
     )
 
 
