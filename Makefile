@@ -13,7 +13,8 @@ DEMO_RUN := demo/runs/$(notdir $(abspath $(DEMO_DATA)))
 demo: $(VENV)/.installed-train
 ifeq ($(DATA),)
 	@echo "No DATA was given: this demo draws synthetic phantoms. They are NOT radiographs, and"
-	@echo "figures measured on them say nothing about patients. Yours: make demo DATA=folder"
+	@echo "figures measured on them say nothing about patients; this smallest recipe hardly learns"
+	@echo "from 600 of them: expect a guess. Your own radiographs: make demo DATA=folder"
 	$(BIN)/pneumoscope data phantom demo/phantoms --count 600 --seed 0
 endif
 	$(BIN)/pneumoscope train smartinternz-64 --data "$(DEMO_DATA)" --out "$(DEMO_RUN)" --resume
