@@ -3,18 +3,22 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# A dataset of your own: make demo DATA=folder. Without one, phantoms stand in.
+# Radiographs of your own: make demo DATA=folder. Without, the 16 examples.
 DATA ?=
 DEMO_DATA := $(if $(DATA),$(DATA),demo/phantoms)
 DEMO_RUN := demo/runs/$(notdir $(abspath $(DEMO_DATA)))
 
-.PHONY: demo test check format bench clean
+.PHONY: demo demo-train test check format bench clean
 
-demo: $(VENV)/.installed-train
+demo: $(VENV)/.installed-base
+	$(BIN)/pneumoscope predict "$(or $(DATA),examples/radiographs)" --overlay demo/overlays
+	@echo "The pictures lie in demo/overlays."
+
+demo-train: $(VENV)/.installed-train
 ifeq ($(DATA),)
 	@echo "No DATA was given: this demo draws synthetic phantoms. They are NOT radiographs, and"
 	@echo "figures measured on them say nothing about patients; this smallest recipe hardly learns"
-	@echo "from 600 of them: expect a guess. Your own radiographs: make demo DATA=folder"
+	@echo "from 600 of them: expect a guess. Your own radiographs: make demo-train DATA=folder"
 	$(BIN)/pneumoscope data phantom demo/phantoms --count 600 --seed 0
 endif
 	$(BIN)/pneumoscope train smartinternz-64 --data "$(DEMO_DATA)" --out "$(DEMO_RUN)" --resume
@@ -39,15 +43,20 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev .venv-keras/.installed
 	$(BIN)/python -m benchmarks --data "$(or $(DATA),$(PNEUMOSCOPE_DATA))"
 
+$(VENV)/.installed-base: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
 $(VENV)/.installed-train: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[train]'
-	touch $@
+	touch $@ $(VENV)/.installed-base
 
 $(VENV)/.installed-dev: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	touch $@ $(VENV)/.installed-train
+	touch $@ $(VENV)/.installed-train $(VENV)/.installed-base
 
 .venv-keras/.installed: benchmarks/keras-requirements.txt
 	test -x .venv-keras/bin/python || $(PYTHON) -m venv .venv-keras

@@ -10,9 +10,10 @@ from typing import Any
 
 from benchmarks.options import Options, parse_arguments
 from benchmarks.parts import Record, measure_pipeline, measure_run, measure_step, say
+from benchmarks.predict_parts import measure_predict
 from benchmarks.processes import PieceError
 from benchmarks.subset import make_subset
-from benchmarks.table import render_page
+from benchmarks.table import markers, render_page, render_section, write_section
 from pneumoscope.core.errors import PneumoscopeError
 from pneumoscope.core.files import write_json, write_text
 
@@ -34,6 +35,9 @@ def main() -> int:
         return 1
     results = collect(record, load=load)
     page = render_page(results, record.rows)
+    if options.into:
+        name = section_name(options)
+        write_section(options.into, name, render_section(results, record.rows))
     write_json(options.out / "benchmarks.json", results)
     write_text(options.out / "benchmarks.md", page)
     shutil.rmtree(work, ignore_errors=True)
@@ -44,14 +48,16 @@ def main() -> int:
 def measure(record: Record) -> None:
     """Run the parts that were asked for."""
     options = record.options
-    needs_keras = {"step", "run"} & set(options.only)
+    needs_keras = {"step", "run", "predict"} & set(options.only)
     if needs_keras and not options.keras_python.exists():
         raise PieceError(
             f"{options.keras_python}: Keras' environment is not there. Make it with "
             "`make .venv-keras/.installed`, or leave it out with --only pipeline."
         )
+    if options.into:
+        markers(options.into, section_name(options))  # told now, and not after ten minutes
     data = record.work / "data"
-    if {"run", "pipeline"} & set(options.only):
+    if options.data and {"run", "pipeline"} & set(options.only):
         make_subset(options.data, data, n_images=options.n_images)
     if "step" in options.only:
         measure_step(record)
@@ -59,23 +65,33 @@ def measure(record: Record) -> None:
         measure_run(record, data)
     if "pipeline" in options.only:
         measure_pipeline(record, data)
+    if "predict" in options.only:
+        measure_predict(record)
+
+
+def section_name(options: Options) -> str:
+    """Return what the section of a page is called: "training", "predict", or both."""
+    parts = ["training"] if set(options.only) - {"predict"} else []
+    return "+".join([*parts, "predict"] if "predict" in options.only else parts)
 
 
 def collect(record: Record, *, load: float) -> dict[str, Any]:
     """Return all that benchmarks.json holds."""
     options = record.options
-    ours = next(piece for piece in record.pieces if piece["side"] == "ours")
-    versions = {piece["side"]: piece["versions"] for piece in record.pieces}
+    machine = next(piece["machine"] for piece in record.pieces if "machine" in piece)
+    versions: dict[str, dict[str, str]] = {}
+    for piece in record.pieces:
+        versions.setdefault(piece["side"], {}).update(piece["versions"])
     return {
         "made": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
-        "machine": ours["machine"],
+        "machine": machine,
         "versions": versions,
         "load_before": load,
         "settings": {
             key: value for key, value in asdict(options).items() if isinstance(value, int | float)
         },
-        "warnings": warnings_of(options, load=load, n_cores=int(ours["machine"]["cores"])),
+        "warnings": warnings_of(options, load=load, n_cores=int(machine["cores"])),
         "notes": record.notes,
         "rows": [asdict(row) | {"verdict": row.verdict} for row in record.rows],
         "pieces": record.pieces,

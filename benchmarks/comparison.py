@@ -11,35 +11,38 @@ Verdict = Literal["met", "missed", "no bar"]
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """What a ratio has to reach."""
+    """What a ratio, or our own value, has to reach."""
 
-    kind: Literal["at_least", "more_than", "at_most"]
+    kind: Literal["at_least", "more_than", "at_most", "less_than"]
     value: float
+    of: Literal["ratio", "ours"] = "ratio"
 
-    def is_met_by(self, ratio: float) -> bool:
-        """Return whether a ratio reaches the bar; NaN never does."""
+    def is_met_by(self, measured: float) -> bool:
+        """Return whether what was measured reaches the bar; NaN never does."""
         if self.kind == "at_least":
-            return ratio >= self.value
+            return measured >= self.value
         if self.kind == "more_than":
-            return ratio > self.value
-        return ratio <= self.value
+            return measured > self.value
+        if self.kind == "at_most":
+            return measured <= self.value
+        return measured < self.value
 
     def __str__(self) -> str:
         """Return the bar in signs, as a table shows it."""
-        sign = {"at_least": "≥", "more_than": ">", "at_most": "≤"}[self.kind]
+        sign = {"at_least": "≥", "more_than": ">", "at_most": "≤", "less_than": "<"}[self.kind]
         return f"{sign} {self.value:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One row of the table: ours, the other, and the ratio of the two."""
+    """One row of the table: ours, the other if there is one, and the ratio of the two."""
 
     part: str
     what: str
     ours: tuple[float, ...]  # a value a repeat
-    other: tuple[float, ...]
+    other: tuple[float, ...]  # empty where there is none
     unit: str
-    ratio: float
+    ratio: float | None
     bar: Bar | None = None
 
     @property
@@ -47,7 +50,8 @@ class Comparison:
         """Whether the bar is met, if there is one."""
         if self.bar is None:
             return "no bar"
-        return "met" if self.bar.is_met_by(self.ratio) else "missed"
+        measured = self.ratio if self.bar.of == "ratio" else statistics.median(self.ours)
+        return "met" if measured is not None and self.bar.is_met_by(measured) else "missed"
 
 
 def compare(
@@ -85,4 +89,13 @@ def compare(
         unit=unit,
         ratio=quotient if direction == "more_is_better" else 1 / quotient,
         bar=bar,
+    )
+
+
+def measure_alone(
+    part: str, what: str, *, values: Sequence[float], unit: str = "", bar: Bar | None = None
+) -> Comparison:
+    """Return a row about ourselves: nothing stands beside it, and no ratio is taken."""
+    return Comparison(
+        part=part, what=what, ours=tuple(values), other=(), unit=unit, ratio=None, bar=bar
     )

@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.piece import StepClock, report
+from benchmarks.piece import add_clock_arguments, clock_from, report
 
+_STARTED_S = time.perf_counter()  # before Keras is imported
 SIZE_PX = 150
 BATCH_SIZE = 32
 LEARNING_RATE = 0.001
@@ -78,9 +79,7 @@ def measure_step(arguments: argparse.Namespace) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     pixels = rng.random((n_images, SIZE_PX, SIZE_PX, 1), dtype=np.float32)
     target = (np.arange(n_images) % 2).astype(np.float32)
-    clock = StepClock(
-        n_warm_up=arguments.warm_up, n_steps=arguments.steps, limit_s=arguments.limit_s
-    )
+    clock = clock_from(arguments)
 
     def end_step(batch: int, logs: object) -> None:
         model.stop_training = clock.tick()
@@ -134,6 +133,34 @@ def measure_run(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def measure_files(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Answer one file after another as the sources' pages do: `load_img`, then `predict`."""
+    model = build_model(precision=arguments.precision, is_compiled_by_xla=arguments.xla)
+    clock = clock_from(arguments)
+    for path in sorted(arguments.folder.iterdir()):
+        _answer(model, path)
+        if clock.tick():
+            break
+    return clock.figures(1)
+
+
+def measure_first(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Time the first answer of a process: imports, network, picture. No saved weights are read."""
+    model = build_model(precision=arguments.precision, is_compiled_by_xla=arguments.xla)
+    _answer(model, next(iter(sorted(arguments.folder.iterdir()))))
+    return {"first_answer_s": time.perf_counter() - _STARTED_S}
+
+
+def _answer(model: Any, path: Path) -> float:
+    """Return the probability for one file."""
+    import keras
+    import numpy as np
+
+    picture = keras.utils.load_img(path, color_mode="grayscale", target_size=(SIZE_PX, SIZE_PX))
+    pixels = keras.utils.img_to_array(picture) / 255
+    return float(model.predict(np.expand_dims(pixels, 0), verbose=0)[0, 0])
+
+
 def describe_versions() -> dict[str, str]:
     """Return the versions of what Keras' figures depend on."""
     names = ("keras", "tensorflow-cpu", "numpy", "pillow", "scipy")
@@ -147,16 +174,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     pieces = parser.add_subparsers(required=True)
     step = pieces.add_parser("step")
-    step.add_argument("--warm-up", type=int, required=True)
-    step.add_argument("--steps", type=int, required=True)
-    step.add_argument("--limit-s", type=float, required=True)
+    add_clock_arguments(step)
     step.set_defaults(measure=measure_step)
     run = pieces.add_parser("run")
     run.add_argument("--data", type=Path, required=True)
     run.add_argument("--out", type=Path, required=True)
     run.add_argument("--epochs", type=int, required=True)
     run.set_defaults(measure=measure_run)
-    for piece in (step, run):
+    files = pieces.add_parser("files")
+    add_clock_arguments(files)
+    files.set_defaults(measure=measure_files)
+    first = pieces.add_parser("first")
+    first.set_defaults(measure=measure_first)
+    for piece in (files, first):
+        piece.add_argument("--folder", type=Path, required=True)
+    for piece in (step, run, files, first):
         piece.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
         piece.add_argument("--no-xla", dest="xla", action="store_false")
         piece.add_argument("--threads", type=int, required=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-Part = Literal["step", "run", "pipeline"]
+Part = Literal["step", "run", "pipeline", "predict"]
 PARTS: tuple[Part, ...] = get_args(Part)
 KERAS_PYTHON = Path(".venv-keras/bin/python")
 
@@ -16,18 +16,29 @@ KERAS_PYTHON = Path(".venv-keras/bin/python")
 class Options:
     """What to measure, on what, and how long."""
 
-    data: Path
+    data: Path | None  # None where only `predict` is measured
     out: Path
+    into: Path | None  # page with markers, in which the section that was measured is replaced
     only: tuple[Part, ...]
     n_images: int  # training radiographs of the whole run; the same for both sides
     n_epochs: int  # of the whole run
     n_threads: int  # of either side
-    n_repeats: int  # of each training-step measurement
+    n_repeats: int  # of each training-step and each files-to-answers measurement
     n_warm_up: int  # steps before its clock starts
     n_steps: int  # steps that it counts
     limit_s: float  # after which a slow one is cut short
     n_pairs: int  # blocks of steps, through the pipeline and from memory
     block_images: int  # images in each of them
+    pictures: Path | None  # JPEGs for `predict`; None is the examples
+    bundle: Path | None  # None is the shipped one
+    int8_bundle: Path | None
+    n_files: int  # to be answered
+    files_limit_s: float  # after which another side than ours stops
+    n_block_files: int  # of each block that is decoded, inferred, or both
+    n_rounds: int  # of those blocks
+    n_cold_starts: int
+    n_few_files: int  # of the smaller memory measurement
+    n_memory_files: int  # of the larger one
     keras_python: Path = KERAS_PYTHON
 
 
@@ -37,8 +48,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> Options:
     parser.add_argument(
         "--data",
         type=_parse_folder,
-        required=True,
-        help="Folder with train/NORMAL, train/PNEUMONIA, ...",
+        help="Folder with train/NORMAL, train/PNEUMONIA, ...; not needed for predict alone.",
     )
     parser.add_argument(
         "--quick", action="store_true", help="See that all of it works; the figures mean nothing."
@@ -54,13 +64,20 @@ def parse_arguments(words: Sequence[str] | None = None) -> Options:
         "--threads", type=_parse_count, default=_n_cores(), help="Of each side; default all cores."
     )
     parser.add_argument(
-        "--repeats", type=_parse_count, help="Of each training-step measurement; default 3."
+        "--repeats", type=_parse_count, help="Of each measurement of a speed; default 3."
     )
+    parser.add_argument(
+        "--into", type=Path, help="Page whose section between markers is replaced as well."
+    )
+    _add_predict_arguments(parser)
     found = parser.parse_args(words)
+    if found.data is None and found.only != ("predict",):
+        parser.error("--data is missing; only --only predict does without")
     is_quick: bool = found.quick
     return Options(
         data=found.data,
         out=found.out,
+        into=found.into,
         only=found.only,
         n_images=found.images or (64 if is_quick else 600),
         n_epochs=1 if is_quick else 5,
@@ -71,6 +88,32 @@ def parse_arguments(words: Sequence[str] | None = None) -> Options:
         limit_s=5 if is_quick else 10,
         n_pairs=1 if is_quick else 5,
         block_images=128 if is_quick else 256,
+        pictures=found.pictures,
+        bundle=found.bundle,
+        int8_bundle=found.int8_bundle,
+        n_files=found.n_files or (96 if is_quick else 1000),
+        files_limit_s=2 if is_quick else 8,
+        n_block_files=16 if is_quick else 160,
+        n_rounds=1 if is_quick else 5,
+        n_cold_starts=1 if is_quick else 7,
+        n_few_files=20 if is_quick else 100,
+        n_memory_files=found.n_memory_files or (40 if is_quick else 10_000),
+    )
+
+
+def _add_predict_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=_parse_file, help="For predict; default the shipped one.")
+    parser.add_argument("--int8-bundle", type=_parse_file, help="An int8 one, measured beside it.")
+    parser.add_argument(
+        "--pictures", type=_parse_folder, help="JPEGs for predict; default examples/radiographs."
+    )
+    parser.add_argument(
+        "--n-files",
+        type=_parse_count,
+        help="Names that predict answers, 96 at least; default 1000.",
+    )
+    parser.add_argument(
+        "--n-memory-files", type=_parse_count, help="Of predict's memory; default 10000."
     )
 
 
@@ -88,6 +131,12 @@ def _parse_folder(text: str) -> Path:
             f"{text!r}: there is no such folder. Set PNEUMOSCOPE_DATA, or give a folder of "
             "radiographs: make bench DATA=folder"
         )
+    return Path(text)
+
+
+def _parse_file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no such file")
     return Path(text)
 
 

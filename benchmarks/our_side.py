@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from benchmarks.held_batches import EitherWay, block_ratios, hold_batches, make_schedule
-from benchmarks.piece import StepClock, report
+from benchmarks.piece import StepClock, add_clock_arguments, clock_from, report
 from pneumoscope.data.augmentation_recipe import AugmentationRecipe
 from pneumoscope.data.open import open_dataset
 from pneumoscope.training.batches import Batch, EpochOrder, training_loader
@@ -56,9 +56,7 @@ def measure_step(arguments: argparse.Namespace) -> dict[str, Any]:
     target = (np.arange(n_images) % 2).astype(np.float32)
     order = EpochOrder(np.arange(n_images), target == 1, training=recipe.training, seed=0)
     loader = training_loader(pixels, target, order=order, rank=0, n_processes=1)
-    clock = StepClock(
-        n_warm_up=arguments.warm_up, n_steps=arguments.steps, limit_s=arguments.limit_s
-    )
+    clock = clock_from(arguments)
     precision = choose_precision(arguments.precision)
     module = Classifier(recipe, seed=0, class_weights=(1.0, 1.0))
     train(module, loader, precision=precision, callback=Ticker(clock))
@@ -103,7 +101,8 @@ def measure_pipeline(arguments: argparse.Namespace) -> dict[str, Any]:
         n_images_per_block=arguments.block_images,
     )
     held = hold_batches(schedule, recipe=recipe, seed=0)
-    module = EitherWay(recipe, seed=0, class_weights=(1.0, 1.0))
+    # Random weights take as long as pretrained ones, and need no file.
+    module = EitherWay(recipe, seed=0, class_weights=(1.0, 1.0), is_pretrained=False)
     precision = choose_precision(recipe.training.precision)
     train(module, schedule.loader(held), precision=precision, callback=schedule.clock)
     return block_ratios(schedule) | {"recipe": recipe.name, "precision": precision}
@@ -139,9 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     pieces = parser.add_subparsers(required=True)
     step = pieces.add_parser("step")
-    step.add_argument("--warm-up", type=int, required=True)
-    step.add_argument("--steps", type=int, required=True)
-    step.add_argument("--limit-s", type=float, required=True)
+    add_clock_arguments(step)
     step.add_argument("--precision", choices=("auto", "fp32", "bf16"), required=True)
     step.set_defaults(measure=measure_step)
     run = pieces.add_parser("run")

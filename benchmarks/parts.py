@@ -1,4 +1,4 @@
-"""The three parts of the benchmark: run the pieces in turn and compare what they say."""
+"""The parts of the benchmark about training: run the pieces in turn, compare what they say."""
 
 import shutil
 import sys
@@ -10,7 +10,8 @@ from typing import Any
 from benchmarks.comparison import Bar, Comparison, compare
 from benchmarks.options import Options
 from benchmarks.processes import PieceError, run_piece
-from pneumoscope.training.recipe_file import recipe_names
+from pneumoscope.models.backbone_recipe import BackboneNetworkRecipe
+from pneumoscope.training.recipe_file import load_recipe, recipe_names
 
 Facts = dict[str, Any]
 
@@ -26,8 +27,12 @@ class Record:
     notes: list[str] = field(default_factory=list)
 
     def ours(self, piece: str, *words: object) -> Facts:
-        """Run a piece of our side."""
-        return self._run("ours", sys.executable, "benchmarks.our_side", piece, *words)
+        """Run a piece of our training."""
+        return self.piece("ours", "our_side", piece, *words)
+
+    def piece(self, side: str, module: str, piece: str, *words: object) -> Facts:
+        """Run a piece of one of the modules here, in the environment that this runs in."""
+        return self._run(side, sys.executable, f"benchmarks.{module}", piece, *words)
 
     def keras(self, piece: str, *words: object) -> Facts:
         """Run a piece of Keras' side."""
@@ -176,10 +181,10 @@ def check_same_work(ours: Facts, keras: Facts) -> None:
 
 
 def measure_pipeline(record: Record, data: Path) -> None:
-    """(c) Every recipe's steps through the input pipeline, against batches held in memory."""
+    """(c) The recipes' steps through the input pipeline, against batches held in memory."""
     options = record.options
     n_steps = {}
-    for name in recipe_names():
+    for name in recipes_that_read_pixels():
         found = record.ours(
             "pipeline",
             *("--recipe", name, "--data", data, "--cache", record.work / "cache-pipeline"),
@@ -192,8 +197,19 @@ def measure_pipeline(record: Record, data: Path) -> None:
         f"(c) Milliseconds a training step: gather from the decoded cache, augmentation, transfer "
         f"and step, against the step on the same batches made ready before. {options.n_pairs} "
         f"pairs of blocks in turn in one process; steps a block: {shown}, the first and last "
-        "of each not counted."
+        "of each not counted. Recipes whose backbone is frozen train on its cached maps, and have "
+        "no such pipeline."
     )
+
+
+def recipes_that_read_pixels() -> list[str]:
+    """Return the shipped recipes whose training steps begin with pixels, not with cached maps."""
+    networks = {name: load_recipe(name).network for name in recipe_names()}
+    return [
+        name
+        for name, network in networks.items()
+        if not (isinstance(network, BackboneNetworkRecipe) and network.is_frozen_for_good)
+    ]
 
 
 def compare_pipeline(found: Facts) -> Comparison:

@@ -1,5 +1,6 @@
 """What both sides' measured processes share. Standard library only: Keras' environment has it."""
 
+import argparse
 import json
 import resource
 import sys
@@ -11,7 +12,7 @@ _KIB_PER_MIB = 1024
 
 
 class StepClock:
-    """Notes when each training step ends, and tells when enough of them have been seen.
+    """Notes when each step (or file) ends, and tells when enough of them have been seen.
 
     The warm-up (compiling, first memory) is not counted. A side that is very slow, such as one
     whose processor emulates bf16, is cut short after ``limit_s``: one counted step is enough then.
@@ -67,6 +68,20 @@ class StepClock:
             "seconds": self.seconds,
             "cpu_s": self.cpu_s,
         }
+
+
+def add_clock_arguments(parser: argparse.ArgumentParser) -> None:
+    """Let a piece's command line say how long its `StepClock` runs."""
+    parser.add_argument("--warm-up", type=int, required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--limit-s", type=float, required=True)
+
+
+def clock_from(arguments: argparse.Namespace) -> StepClock:
+    """Return the clock that `add_clock_arguments` were given for."""
+    return StepClock(
+        n_warm_up=arguments.warm_up, n_steps=arguments.steps, limit_s=arguments.limit_s
+    )
 
 
 def peak_memory_mib() -> float:

@@ -37,6 +37,19 @@ def run_piece(python: str | Path, module: str, words: Sequence[object]) -> dict[
     return facts | {"wall_s": round(wall_s, 2), "command": command}
 
 
+def time_command(command: Sequence[str]) -> float:
+    """Return the seconds that a command takes, from the start of its process to its end.
+
+    Raises: PieceError: it ended with an error.
+    """
+    started_s = time.perf_counter()
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started_s
+    if ended.returncode != 0:
+        raise PieceError(f"{' '.join(command)}: status {ended.returncode}\n{_end(ended.stderr)}")
+    return seconds
+
+
 def read_result(output: str, *, command: Sequence[str]) -> dict[str, Any]:
     """Return the JSON object on the last line, whatever libraries wrote before it.
 

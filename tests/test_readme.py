@@ -28,6 +28,7 @@ def commands() -> list[list[str]]:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_phantoms(tmp_path / "data" / "chest_xray", count=60, seed=0, size_px=64)
+    (tmp_path / "examples").symlink_to(Path(__file__).parent.parent / "examples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -60,6 +61,8 @@ def test_every_command_of_the_readme_runs(workplace: Path) -> None:
         result = runner.invoke(app, words)
         assert result.exit_code == 0, (words, result.output, result.exception)
     assert seen == [
+        "predict",
+        "bundle",
         "data fetch",
         "data summary",
         "data audit",
@@ -67,13 +70,23 @@ def test_every_command_of_the_readme_runs(workplace: Path) -> None:
         "train",
         "evaluate",
         "compare",
+        "export",
+        "predict",
     ]
-    for made in ("figures", "audit.html", "runs/gray-0/report.html", "compared"):
+    for made in (
+        "overlays",
+        "gray.onnx",
+        "figures",
+        "audit.html",
+        "runs/gray-0/report.html",
+        "compared",
+    ):
         assert (workplace / made).exists(), made
 
 
 def test_the_python_of_the_readme_runs(workplace: Path) -> None:
-    (code,) = blocks("python")
+    predict, code = blocks("python")
+    exec(predict, {})
     quick = repr(QUICK)
     assert 'changes=["training.epochs=2"]' in code
     exec(code.replace('["training.epochs=2"]', quick), {})

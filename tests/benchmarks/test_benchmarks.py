@@ -31,6 +31,7 @@ from PIL import Image
 from benchmarks import __main__ as program
 from benchmarks import parts as parts_module
 from benchmarks import piece as piece_module
+from benchmarks import predict_parts as predict_parts_module
 from pneumoscope.training.recipe_file import load_recipe
 
 
@@ -46,7 +47,7 @@ def step_row(**changes):
 
 def test_defaults_measure_everything_for_five_epochs(tmp_path: Path) -> None:
     options = parse_arguments(["--data", str(tmp_path)])
-    assert options.only == PARTS == ("step", "run", "pipeline")
+    assert options.only == PARTS == ("step", "run", "pipeline", "predict")
     assert options.n_epochs == 5
     assert options.out == Path("bench-out")
     assert options.n_threads == len(os.sched_getaffinity(0))
@@ -55,7 +56,9 @@ def test_defaults_measure_everything_for_five_epochs(tmp_path: Path) -> None:
 def test_quick_is_smaller_in_every_number(tmp_path: Path) -> None:
     full = parse_arguments(["--data", str(tmp_path)])
     quick = parse_arguments(["--data", str(tmp_path), "--quick"])
-    names = ("n_images", "n_epochs", "n_repeats", "n_steps", "limit_s", "n_pairs", "block_images")
+    names = ["n_images", "n_epochs", "n_repeats", "n_steps", "limit_s", "n_pairs", "block_images"]
+    names += ["n_files", "files_limit_s", "n_block_files", "n_rounds", "n_cold_starts"]
+    names += ["n_few_files", "n_memory_files"]
     assert all(getattr(quick, name) < getattr(full, name) for name in names)
     assert parse_arguments(["--data", str(tmp_path), "--quick", "--images", "7"]).n_images == 7
 
@@ -73,7 +76,9 @@ def test_only_takes_parts_in_a_fixed_order(tmp_path: Path) -> None:
         (["--data", ".", "--only", "steps"], "'steps' is not one of"),
         (["--data", ".", "--images", "0"], "not a whole number above 0"),
         (["--data", ".", "--repeats", "-1"], "not a whole number above 0"),
-        ([], "--data"),
+        ([], "--data is missing"),
+        (["--only", "predict,run"], "--data is missing"),
+        (["--only", "predict", "--bundle", "nowhere.onnx"], "no such file"),
     ],
 )
 def test_wrong_words_end_with_status_2(
@@ -396,11 +401,20 @@ def answer_piece(python: Path, module: str, words: list[object]) -> dict[str, ob
         "epochs_run" if is_ours else "epochs": 1,
         "versions": {"torch": "1"} if is_ours else {"keras": "3"},
     }
-    if "pipeline" in words:
+    if module == "benchmarks.predict_side":
+        speed = {"decode": [300.0], "inference": [150.0], "both": [90.0]}
+        facts |= {"files_per_s": speed, "ratios": [0.9], "bundle": {"name": "b", "version": "1"}}
+        facts |= {"change_fast": [0.004, 0.002], "change_squeezed": [0.02, 0.01], "size_px": 224}
+        facts |= {"images_per_s": 120.0 if "--fast-decode" in words else 80.0}
+        facts |= {"peak_memory_mib": 310.0 if "pictures-40" in str(words) else 300.0}
+    elif module == "benchmarks.keras_side" and words[0] in ("files", "first"):
+        facts |= {"images_per_s": 20.0 if "--no-xla" in words else 10.0, "first_answer_s": 5.0}
+    elif "pipeline" in words:
         facts |= {"recipe": words[words.index("--recipe") + 1], "n_steps_per_block": 8}
         facts |= {"ratios": [1.02], "piped_s": 0.51, "held_s": 0.5}
     machine = {"processor": "P", "cores": 2, "memory_gib": 8.0, "platform": "Linux"}
-    return facts | ({"machine": machine} if is_ours else {})
+    has_machine = module in ("benchmarks.our_side", "benchmarks.torch_side")
+    return facts | ({"machine": machine} if has_machine else {})
 
 
 @pytest.fixture
@@ -412,6 +426,7 @@ def run_program(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         options = replace(parse_arguments(words), keras_python=keras_python)
         monkeypatch.setattr(program, "parse_arguments", lambda: options)
         monkeypatch.setattr(parts_module, "run_piece", answer_piece)
+        monkeypatch.setattr(predict_parts_module, "time_command", lambda command: 1.0)
         return program.main(), tmp_path / "out"
 
     return run
@@ -426,9 +441,13 @@ def test_program_writes_what_it_prints(run_program, capsys: pytest.CaptureFixtur
     found = [(row["part"], row["ratio"], row["verdict"]) for row in results["rows"]]
     step = [("a", 3.0, verdict) for verdict in ("met", "met", "met", "met", "no bar", "no bar")]
     run = [("b", 2.0, "missed"), ("d", 3.0, "no bar")]
-    assert found == [*step, *run, *[("c", 1.02, "met")] * 4]
-    assert len(results["pieces"]) == 6 + 2 + 4
-    assert page.count("**met**") == 8
+    training = [*step, *run, *[("c", 1.02, "met")] * 5]
+    files = [("e", 4.0, "missed"), ("e", 6.0, "missed"), ("e", 8.0, "no bar"), ("e", 3.2, "met")]
+    files += [("e", 3.2, "no bar")] if len(os.sched_getaffinity(0)) > 1 else []
+    rest = [("f", 0.9, "met"), ("f", None, "met"), ("f", None, "no bar")]
+    rest += [("g", 5.0, "met"), ("h", None, "met")]
+    assert found == [*training, *files, *rest]
+    assert page.count("**met**") == 9 + 5
     assert not (out / "work").exists()
 
 

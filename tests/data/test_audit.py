@@ -1,6 +1,5 @@
 import io
 import json
-import os
 import threading
 import time
 import weakref
@@ -18,11 +17,6 @@ from pneumoscope.data.dataset import Dataset, FileDataset
 from pneumoscope.data.manifest import make_manifest
 from pneumoscope.data.near_duplicates import make_thumbnail
 from pneumoscope.data.open import open_dataset
-
-REAL = os.environ.get("PNEUMOSCOPE_DATA")
-needs_real_data = pytest.mark.skipif(
-    not REAL, reason="PNEUMOSCOPE_DATA does not name the folder chest_xray_224"
-)
 
 
 def draw_chest(seed: int, *, side_px: int = 96) -> np.ndarray:
@@ -341,10 +335,9 @@ def test_each_image_is_decoded_once_and_none_is_kept() -> None:
     assert dataset.most_alive <= 4  # two workers, each with one image and the one before it
 
 
-@needs_real_data
-def test_the_kermany_set_has_exactly_its_known_copies_and_nothing_else() -> None:
+def test_the_kermany_set_has_exactly_its_known_copies_and_nothing_else(real_data: Path) -> None:
     started = time.process_time()
-    report = audit(open_dataset(Path(REAL)), max_workers=2)
+    report = audit(open_dataset(real_data), max_workers=2)
     # 60 s on two cores at most. The processor's time, so that other work on the machine is not
     # counted: a whole audit takes some 15 s of it.
     assert time.process_time() - started < 60
@@ -360,9 +353,8 @@ def test_the_kermany_set_has_exactly_its_known_copies_and_nothing_else() -> None
     assert found_keys(report) == {"exact_duplicates", "duplicates_across_patients"}
 
 
-@needs_real_data
-def test_real_radiographs_are_called_inverted_once_they_are() -> None:
-    dataset = open_dataset(Path(REAL))
+def test_real_radiographs_are_called_inverted_once_they_are(real_data: Path) -> None:
+    dataset = open_dataset(real_data)
     thumbnails = np.stack(
         [make_thumbnail(dataset.read(row).pixels) for row in range(0, len(dataset), 20)]
     )
@@ -370,9 +362,10 @@ def test_real_radiographs_are_called_inverted_once_they_are() -> None:
     assert (midline_score(255 - thumbnails) < INVERTED_BELOW).all()
 
 
-@needs_real_data
-def test_copies_of_real_radiographs_are_found_among_the_rest(tmp_path: Path) -> None:
-    real = open_dataset(Path(REAL))
+def test_copies_of_real_radiographs_are_found_among_the_rest(
+    tmp_path: Path, real_data: Path
+) -> None:
+    real = open_dataset(real_data)
     builder = Builder(tmp_path)
     for row in range(0, len(real), 40):
         name = f"{row}.jpeg"

@@ -125,10 +125,8 @@ def test_no_stat_call_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not [path for path in calls if path.endswith(".png")]
 
 
-def test_the_kermany_set_has_the_published_counts() -> None:
-    if "PNEUMOSCOPE_DATA" not in os.environ:
-        pytest.skip("PNEUMOSCOPE_DATA does not name the radiographs")
-    table = list_folders(Path(os.environ["PNEUMOSCOPE_DATA"])).table
+def test_the_kermany_set_has_the_published_counts(real_data: Path) -> None:
+    table = list_folders(real_data).table
     assert Counter(table.select("split", "target").rows()) == {
         ("train", 0): 1341,
         ("train", 1): 3875,

@@ -1,6 +1,5 @@
 import hashlib
 import logging
-import os
 from collections import Counter, defaultdict
 from itertools import combinations
 from pathlib import Path
@@ -48,10 +47,8 @@ def patients(manifest: Manifest, rows: np.ndarray) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def kermany() -> Manifest:
-    if "PNEUMOSCOPE_DATA" not in os.environ:
-        pytest.skip("PNEUMOSCOPE_DATA does not name the radiographs")
-    return list_folders(Path(os.environ["PNEUMOSCOPE_DATA"]))
+def kermany(real_data: Path) -> Manifest:
+    return list_folders(real_data)
 
 
 def test_real_radiographs_are_shared_out_as_promised(kermany: Manifest) -> None:

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -262,3 +263,14 @@ def test_what_cannot_be_compared_is_refused(make_evaluated, evaluated, tmp_path)
     data = evaluated[1].data.model_copy(update={"split": "tuning"})
     with pytest.raises(RunError, match="tuning split"):
         compare_runs([make_evaluated("beta", 0, data=data)], tmp_path / "out")
+
+
+def test_runs_evaluated_by_another_version_are_known_by_their_recipe(
+    make_evaluated, evaluated, tmp_path: Path
+) -> None:
+    """The hash in metrics.json may come from a version whose recipes had fewer keys."""
+    folders = [make_evaluated("gamma", seed, sha256=f"version {seed}") for seed in (0, 1)]
+    assert len(compare_runs(folders, tmp_path / "apart", n_resamples=20).recipes) == 2
+    for folder in folders:
+        shutil.copy(evaluated[0].path / "recipe.yaml", folder)
+    assert len(compare_runs(folders, tmp_path / "together", n_resamples=20).recipes) == 1

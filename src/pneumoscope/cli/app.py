@@ -7,9 +7,12 @@ from typing import Annotated
 import typer
 
 from pneumoscope import PneumoscopeError, __version__
+from pneumoscope.cli.bundle import bundle
 from pneumoscope.cli.compare import compare
 from pneumoscope.cli.data import data_app
 from pneumoscope.cli.evaluate import evaluate
+from pneumoscope.cli.export import export
+from pneumoscope.cli.predict import predict
 from pneumoscope.cli.recipes import recipes
 from pneumoscope.cli.train import train
 from pneumoscope.core.errors import RecipeError, UsageError
@@ -19,15 +22,18 @@ EXIT_USAGE = 2
 
 app = typer.Typer(
     name="pneumoscope",
-    help="Find pneumonia in chest radiographs: train, measure, compare. "
+    help="Find pneumonia in chest radiographs: predict, train, measure, compare. "
     "Research use only; not a medical device.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(predict)
+app.command()(bundle)
 app.command()(train)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(export)
 app.command()(recipes)
 app.add_typer(data_app, name="data")
 

@@ -19,7 +19,10 @@ class Split(StrEnum):
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `train` left.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN|BUNDLE", help="Folder that `train` left, or a .onnx bundle."),
+    ],
     data: Annotated[
         Path,
         typer.Option(metavar="DATASET", help="The dataset, as for `pneumoscope data summary`."),
@@ -28,18 +31,30 @@ def evaluate(
         Split, typer.Option(help="What to measure on; only `test` counts as a result.")
     ] = Split.TEST,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results instead of RUN.", file_okay=False)
+        Path | None,
+        typer.Option(
+            help="Folder for the results instead of RUN, or of NAME-evaluation beside a bundle.",
+            file_okay=False,
+        ),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="An unreadable image is an error.")
     ] = False,
 ) -> None:
-    """Measure a run on the test split, once, and write down that the split was read.
+    """Measure a run or a bundle on the test split, once, and write the reading down.
 
-    Leaves predictions, metrics.json, report.html and figures in the run folder.
+    Leaves predictions, metrics.json, report.html and figures in the run folder. A run is measured
+    as it was trained, with thresholds from its tuning split; a bundle by its calibrated
+    probabilities, at the operating points of its card.
     """
     from pneumoscope.data.open import open_dataset
     from pneumoscope.report.results import REPORT_FILE
+
+    if run.suffix == ".onnx":
+        folder = out or run.with_name(f"{run.stem}-evaluation")
+        _print(_evaluate_bundle(run, data, split=split, out=folder, strict=strict))
+        typer.echo(f"Report: {folder / REPORT_FILE}")
+        return
     from pneumoscope.study.evaluate import evaluate_run, results_folder
     from pneumoscope.training.run_folder import open_run
 
@@ -48,6 +63,22 @@ def evaluate(
     _print(evaluation)
     folder = out or results_folder(opened, split.value)
     typer.echo(f"Report: {folder / REPORT_FILE}")
+
+
+def _evaluate_bundle(
+    path: Path, data: Path, *, split: Split, out: Path, strict: bool
+) -> "Evaluation":
+    from pneumoscope.core.errors import UsageError
+    from pneumoscope.data.open import open_dataset
+    from pneumoscope.detector.bundle import open_bundle
+    from pneumoscope.study.evaluate_bundle import evaluate_bundle
+
+    if split is not Split.TEST:
+        raise UsageError(
+            f"--split {split.value}: a bundle does not know which radiographs tuned it. Evaluate "
+            "its run folder instead, or leave --split away."
+        )
+    return evaluate_bundle(open_bundle(path), open_dataset(data), out=out, strict=strict)
 
 
 def _print(evaluation: "Evaluation") -> None:

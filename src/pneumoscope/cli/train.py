@@ -1,9 +1,13 @@
 """`pneumoscope train`: a recipe and a dataset become a run folder."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pneumoscope.data.dataset import Dataset
+    from pneumoscope.training.run_folder import RunFolder
 
 
 def train(
@@ -22,8 +26,11 @@ def train(
     accelerator: Annotated[str, typer.Option(help="cpu, gpu, or auto.")] = "auto",
     devices: Annotated[str, typer.Option(help="How many devices, or auto.")] = "auto",
     strategy: Annotated[str, typer.Option(help="How devices share a step: auto, ddp.")] = "auto",
+    has_bundle: Annotated[
+        bool, typer.Option("--bundle/--no-bundle", help="End with the run's bundle.onnx, or not.")
+    ] = True,
 ) -> None:
-    """Train a detector. Ctrl-C stops cleanly; --resume goes on."""
+    """Train a detector, and export it. Ctrl-C stops cleanly; --resume goes on."""
     from pneumoscope.training.recipe_file import load_recipe
 
     chosen = load_recipe(recipe, changes=changes or [])  # a wrong recipe is told before torch loads
@@ -60,4 +67,26 @@ def train(
         f"{data_facts['n_training']:,} radiographs in {run.facts['seconds']:.0f} s, "
         f"{len(data_facts['left_out'])} left out. "
         f"Next: pneumoscope evaluate {run.path} --data {data}"
+    )
+    if has_bundle:
+        _export(run, dataset)
+
+
+def _export(run: "RunFolder", dataset: "Dataset") -> None:
+    """Write the run's bundle. If that fails, the run is still a run: it is told."""
+    from pneumoscope.core.errors import ExportError
+    from pneumoscope.training.export import export_bundle
+    from pneumoscope.training.run_folder import BUNDLE_FILE
+
+    path = run.path / BUNDLE_FILE
+    if path.exists():
+        return  # of this very run, which had ended before
+    try:
+        parity = export_bundle(run, dataset, path)
+    except ExportError as error:
+        typer.echo(f"no bundle was written: {error}", err=True)
+        return
+    typer.echo(
+        f"{path}: {parity.n_bytes / 1e6:.1f} MB, largest difference from torch "
+        f"{parity.max_abs_logit:.1e}"
     )

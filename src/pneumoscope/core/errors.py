@@ -13,6 +13,9 @@ PneumoscopeError
 ├── RecipeError                 an experiment's recipe is impossible (exit status 2)
 ├── RunError                    a run folder is missing, damaged, or in use by another recipe
 │   └── DivergedError           the loss became NaN or infinite
+├── WeightsError                pretrained weights are missing, damaged, or of another architecture
+├── BundleError                 a bundle is missing, damaged, of another schema, or was changed
+├── ExportError                 a bundle would not answer as the network does, so none is written
 └── StorageError                the disk is full or refuses to be written
 """
 
@@ -67,6 +70,18 @@ class RunError(PneumoscopeError):
 
 class DivergedError(RunError):
     """The loss became NaN or infinite, so further training is worthless."""
+
+
+class WeightsError(PneumoscopeError):
+    """Pretrained weights are missing, damaged, or belong to another architecture."""
+
+
+class BundleError(PneumoscopeError):
+    """A bundle is missing, damaged, newer than this version reads, or not what its hash says."""
+
+
+class ExportError(PneumoscopeError):
+    """The exported graph and the trained network disagree, so no bundle is written."""
 
 
 class StorageError(PneumoscopeError):

@@ -70,8 +70,9 @@ def json_ready(value: Any) -> Any:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add one line to a log file and wait until it is on disk."""
+    """Add one line to a log file, making its folder, and wait until it is on disk."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(line.rstrip("\n") + "\n")
             file.flush()

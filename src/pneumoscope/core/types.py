@@ -20,16 +20,29 @@ class Radiograph:
     view_position: str | None = None  # DICOM (0018,5101): "PA", "AP", "LL"
     age_years: float | None = None
     sex: str | None = None  # DICOM (0010,0040): "F", "M", "O"
+    # (height, width) of the file's own picture, upright, where ``pixels`` is that picture decoded
+    # at a smaller scale; None where it is decoded whole. Use ``file_height_px``, ``file_width_px``.
+    file_size_px: tuple[int, int] | None = None
 
     @property
     def height_px(self) -> int:
-        """Rows of the image."""
+        """Rows of ``pixels``."""
         return int(self.pixels.shape[0])
 
     @property
     def width_px(self) -> int:
-        """Columns of the image."""
+        """Columns of ``pixels``."""
         return int(self.pixels.shape[1])
+
+    @property
+    def file_height_px(self) -> int:
+        """Rows of the file's own picture, upright: the pixels in which regions are reported."""
+        return self.file_size_px[0] if self.file_size_px else self.height_px
+
+    @property
+    def file_width_px(self) -> int:
+        """Columns of the file's own picture, upright."""
+        return self.file_size_px[1] if self.file_size_px else self.width_px
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,19 @@ result depends on its own parameters alone. So a batch can be repeated, split ov
 one by one with the same pixels.
 """
 
+import io
 import math
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from pneumoscope.data.augmentation_recipe import AugmentationRecipe
+
+_SEED_OF_COPIES = 0  # whatever the run's seed, so that runs share what is worked out from them
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,13 @@ class AugmentationParameters:
     noise_seed: Tensor  # (N,) int64, so that an image's noise does not depend on its batch
     blur_sigma_px: Tensor  # (N,) float64
     downscale: Tensor  # (N,) float64, in (0, 1]
+    jpeg_quality: Tensor  # (N,) float64, rounded where it is used
 
     def __len__(self) -> int:
         """Return the number of images."""
         return int(self.rotation_deg.shape[0])
 
-    def take(self, index: slice) -> "AugmentationParameters":
+    def take(self, index: slice | Tensor) -> "AugmentationParameters":
         """Return the parameters of some of the images."""
         return AugmentationParameters(
             **{field.name: getattr(self, field.name)[index] for field in fields(self)}
@@ -94,7 +100,16 @@ def draw_parameters(
         noise_seed=torch.randint(1 << 62, (count,), generator=generator),
         blur_sigma_px=uniform(0, recipe.blur_sigma_px),
         downscale=uniform(recipe.downscale, 1),
+        # Behind all others, so that recipes from before it was there draw what they drew.
+        jpeg_quality=uniform(recipe.jpeg_quality, 100),
     )
+
+
+def draw_copy_parameters(
+    recipe: AugmentationRecipe, count: int, *, copy: int
+) -> AugmentationParameters:
+    """Draw what to do to each of a dataset's ``count`` images in one of its fixed copies."""
+    return draw_parameters(recipe, count, seed=_SEED_OF_COPIES, epoch=copy, step=0)
 
 
 def apply_parameters(
@@ -125,6 +140,8 @@ def apply_parameters(
         pixels = pixels + _per_image(parameters.brightness, pixels)
     if recipe.noise_sd > 0:
         pixels = pixels + _noise(pixels, parameters) * _per_image(parameters.noise_sd, pixels)
+    if recipe.jpeg_quality < 100:
+        pixels = _compress(pixels.clamp(0, 1), parameters.jpeg_quality)
     return pixels.clamp(0, 1)
 
 
@@ -204,6 +221,18 @@ def _blur(pixels: Tensor, sigma_px: Tensor, largest_sigma_px: float) -> Tensor:
     stack = F.conv2d(stack, kernel[:, None, :, None], groups=count)
     stack = F.conv2d(stack, kernel[:, None, None, :], groups=count)
     return stack.transpose(0, 1)
+
+
+def _compress(pixels: Tensor, quality: Tensor) -> Tensor:
+    """Save each image as gray JPEG at its own quality, and read it again."""
+    results = []
+    for image, wanted in zip(pixels, quality.round().int().tolist(), strict=True):
+        gray = (image[0] * 255).round().to(torch.uint8).cpu().numpy()
+        file = io.BytesIO()
+        Image.fromarray(gray).save(file, "JPEG", quality=wanted)
+        results.append(torch.from_numpy(np.array(Image.open(file)))[None])
+    stack = torch.stack(results).to(device=pixels.device, dtype=pixels.dtype)
+    return stack / 255
 
 
 def _noise(pixels: Tensor, parameters: AugmentationParameters) -> Tensor:

@@ -58,11 +58,24 @@ class AugmentationRecipe(RecipePart):
     blur_sigma_px: float = Field(
         default=0, ge=0, le=10, description="Gaussian blur: its sigma is drawn from 0 to this."
     )
+    copies: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Draw only this many changed copies of each radiograph; epoch e takes copy "
+        "e modulo this. They do not depend on the seed, so that a frozen backbone's maps of them "
+        "are worked out once for all seeds. By default every epoch draws anew.",
+    )
     downscale: float = Field(
         default=1,
         gt=0,
         le=1,
         description="Shrink to a factor between this and 1 and enlarge again: hides sharpness.",
+    )
+    jpeg_quality: int = Field(
+        default=100,
+        ge=10,
+        le=100,
+        description="Save as JPEG at a quality between this and 100 and read again: hides the "
+        "traces of earlier compression. At 100 nothing is done.",
     )
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ class Dataset(ABC):
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
+        self.source: Path = manifest.root  # what `open_dataset` was given, to open it again
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -29,6 +29,12 @@ def open_dataset(path: Path) -> Dataset:
         DatasetError: there is no such thing, it is none of these, or it is incomplete.
         ManifestError: its table is wrong.
     """
+    dataset = _open(path)
+    dataset.source = path.resolve()
+    return dataset
+
+
+def _open(path: Path) -> Dataset:
     try:
         if path.is_dir():
             return _open_folder(path)

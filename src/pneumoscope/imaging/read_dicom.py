@@ -1,47 +1,55 @@
 """Read a radiograph from a DICOM file: stored -> modality -> display values."""
 
 import io
-import re
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-from pydicom.pixels.decoders.base import get_decoder
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import get_frame
+from pydicom.filereader import read_dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
-from pneumoscope.core.errors import RadiographError, UnreadableImageError
+from pneumoscope.core.errors import ImageTooLargeError, RadiographError
 from pneumoscope.core.types import Radiograph
+from pneumoscope.imaging.dicom_frame import COMPRESSED, decode_frame
+from pneumoscope.imaging.dicom_tags import (
+    age_years,
+    check_modality,
+    check_tags,
+    drop_empty,
+    refused,
+    text,
+)
 from pneumoscope.imaging.quiet import quiet_warnings
 from pneumoscope.imaging.source import MAX_PIXELS, check_size, read_source
 
-_REQUIRED = (
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "PixelRepresentation",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
+_NATIVE = (
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
 )
-# Where one of these stands in a file without a value, it counts as absent.
-_OPTIONAL = (
-    "RescaleSlope",
-    "RescaleIntercept",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "VOILUTSequence",
-    "ModalityLUTSequence",
-    "NumberOfFrames",
-)
-_UNITS_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
+_HEADER_BYTES = 1 << 24  # more than the elements beside the pixels ever need
+_CHUNK_BYTES = 1 << 20
+_BLOCK_ROWS = 256
 
 
 def read_dicom(
-    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+    source: Path | bytes,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    any_modality: bool = False,
 ) -> Radiograph:
     """Read a single-frame gray DICOM image as display values.
 
@@ -53,12 +61,13 @@ def read_dicom(
         source: The file, or its bytes.
         name: What to call the image in messages instead of the file's path.
         max_pixels: Larger images are refused before they are decoded.
+        any_modality: Read an image that cannot be a radiograph (CT, MR, US) all the same.
 
     Returns: Pixels (H, W), and the modality, view, age and sex that the file states.
 
     Raises:
-        UnreadableImageError: not DICOM, damaged, no pixel data, several frames, colour, a
-            required tag is missing, or a transfer syntax that cannot be decoded here.
+        UnreadableImageError: not DICOM, damaged, no pixel data, several frames, colour, of
+            another modality, a required tag is missing, or a transfer syntax that is not decoded.
         ImageTooLargeError: it claims more than ``max_pixels``.
 
     Source: DICOM PS3.3, sections C.7.6.3 (image pixel), C.11.1 and C.11.2 (modality and VOI LUT).
@@ -66,125 +75,141 @@ def read_dicom(
     data, title = read_source(source, name=name)
     try:
         with quiet_warnings():
-            return _decode(data, title, max_pixels)
+            return _decode(data, title, max_pixels, any_modality)
     except RadiographError:
         raise
-    except Exception as error:  # pydicom raises many kinds for damaged bytes; we promise one
-        reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
-        raise _refused(
+    except Exception as error:
+        # pydicom raises many kinds for damaged bytes; we promise one. Its words stay out of ours,
+        # because they may quote a patient's tags.
+        raise refused(
             title,
-            f"is not a DICOM file that can be read ({reason})",
+            f"is not a DICOM file that can be read ({type(error).__name__} while parsing it)",
             "Export it again from where it came, or leave it out",
         ) from error
 
 
-def _decode(data: bytes, title: str, max_pixels: int) -> Radiograph:
-    # Before parsing, because inflating a hostile file could fill the memory. The transfer syntax
-    # stands among the first elements behind the preamble.
-    if DeflatedExplicitVRLittleEndian.encode() in data[132:1024]:
-        raise _syntax_error(title, DeflatedExplicitVRLittleEndian)
+def _decode(data: bytes, title: str, max_pixels: int, any_modality: bool) -> Radiograph:
+    _check_inflated_size(data, title, max_pixels)
     file = pydicom.dcmread(io.BytesIO(data))
-    for keyword in _OPTIONAL:
-        if keyword in file and file[keyword].is_empty:
-            del file[keyword]
-    _check_tags(file, title)
+    drop_empty(file)
+    check_tags(file, title)
+    if not any_modality:
+        check_modality(file, title)
     check_size(title, width_px=file.Columns, height_px=file.Rows, max_pixels=max_pixels)
-    _check_transfer_syntax(file, title)
-    stored = file.pixel_array
-    if stored.shape != (file.Rows, file.Columns):
-        raise _refused(title, f"decodes to the shape {stored.shape}", "Export it again")
     return Radiograph(
-        pixels=_display_values(stored, file),
-        modality=_text(file, "Modality"),
-        view_position=_text(file, "ViewPosition"),
-        age_years=_age_years(_text(file, "PatientAge")),
-        sex=_text(file, "PatientSex"),
+        pixels=_display_values(_stored_values(file, title), file, title),
+        modality=text(file, "Modality"),
+        view_position=text(file, "ViewPosition"),
+        age_years=age_years(text(file, "PatientAge")),
+        sex=text(file, "PatientSex"),
     )
 
 
-def _check_tags(file: Dataset, title: str) -> None:
-    if "PixelData" not in file:
-        raise _refused(
-            title,
-            "has no pixel data (7FE0,0010)",
-            "Send the image itself, not a report, a presentation state or a part of the file",
-        )
-    missing = [keyword for keyword in _REQUIRED if file.get(keyword) in (None, "")]
-    if missing:
-        raise _refused(title, f"lacks {', '.join(missing)}", "Export it again, whole")
-    if int(file.get("NumberOfFrames", 1)) > 1:
-        raise _refused(
-            title,
-            f"has {file.NumberOfFrames} frames, and a radiograph has one",
-            "Export the frame as an image of its own",
-        )
-    photometric = str(file.PhotometricInterpretation)
-    if file.SamplesPerPixel != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise _refused(
-            title,
-            f"is {photometric} with {file.SamplesPerPixel} samples a pixel, not a gray image",
-            "Send the original radiograph, MONOCHROME1 or MONOCHROME2",
-        )
-    if file.BitsAllocated not in (8, 16) or not 8 <= file.BitsStored <= file.BitsAllocated:
-        raise _refused(
-            title,
-            f"stores {file.BitsStored} bits in {file.BitsAllocated}, and 8 to 16 are read",
-            "Export it with 8 to 16 bits",
-        )
+def _check_inflated_size(data: bytes, title: str, max_pixels: int) -> None:
+    """Inflate a deflated file piece by piece and refuse it when it grows past what is sensible."""
+    stream = io.BytesIO(data)
+    stream.seek(132)
+    meta = FileMetaDataset(read_dataset(stream, False, True, stop_when=_is_behind_meta))
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    limit = 2 * max_pixels + _HEADER_BYTES  # 16 bits a pixel
+    inflater, n_bytes, pending = zlib.decompressobj(-zlib.MAX_WBITS), 0, stream.read()
+    while pending and not inflater.eof:
+        n_bytes += len(inflater.decompress(pending, _CHUNK_BYTES))
+        pending = inflater.unconsumed_tail
+        if n_bytes > limit:
+            raise ImageTooLargeError(
+                f"{title}: inflates to more than the {limit:,} bytes that are read at most. "
+                "Check that it is a radiograph, or export it uncompressed."
+            )
 
 
-def _check_transfer_syntax(file: Dataset, title: str) -> None:
-    syntax = getattr(file.file_meta, "TransferSyntaxUID", None)
+def _is_behind_meta(tag: int, vr: str | None, length: int) -> bool:
+    return tag >> 16 != 2
+
+
+def _stored_values(file: Dataset, title: str) -> NDArray[np.int32]:
+    """Return (H, W) stored values, decoded where they are compressed."""
+    syntax = UID(getattr(file.file_meta, "TransferSyntaxUID", None) or "")
     if not syntax:
-        raise _refused(title, "lacks TransferSyntaxUID (0002,0010)", "Export it again, whole")
+        raise refused(title, "lacks TransferSyntaxUID (0002,0010)", "Export it again, whole")
+    if syntax in _NATIVE:
+        return _native_values(file, syntax, title)
+    if syntax not in COMPRESSED:
+        known = f"{syntax.name} ({syntax})" if syntax.is_transfer_syntax else "of its own kind"
+        raise refused(
+            title,
+            f"has the transfer syntax {known}, which is not decoded here",
+            "Convert it to Explicit VR Little Endian, for example with dcmdjpeg or gdcmconv --raw",
+        )
     try:
-        is_available = get_decoder(syntax).is_available
-    except NotImplementedError:  # pydicom's word for video and other strangers
-        is_available = False
-    if not is_available:
-        raise _syntax_error(title, syntax)
+        return decode_frame(
+            get_frame(file.PixelData, 0, number_of_frames=1),
+            syntax=syntax,
+            width_px=file.Columns,
+            height_px=file.Rows,
+            bits_allocated=file.BitsAllocated,
+            is_signed=file.PixelRepresentation == 1,
+        )
+    except Exception as error:  # each decoder has kinds of its own; what they say names no patient
+        reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
+        raise refused(
+            title,
+            f"has pixel data ({syntax.name}) that cannot be decoded: {reason}",
+            "Export it again from where it came, uncompressed if that can be chosen",
+        ) from error
 
 
-def _display_values(stored: NDArray[np.integer], file: Dataset) -> NDArray[np.uint8]:
+def _native_values(file: Dataset, syntax: UID, title: str) -> NDArray[np.int32]:
+    n_bytes = file.BitsAllocated // 8
+    n_expected = file.Rows * file.Columns * n_bytes
+    data = file.PixelData
+    if len(data) < n_expected:
+        raise refused(
+            title,
+            f"has {len(data):,} bytes of pixel data where its tags promise {n_expected:,}",
+            "It was cut short: copy it again from where it came",
+        )
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    if n_bytes == 1 and order == ">" and file["PixelData"].VR == "OW":
+        # Bytes in 16-bit words, each of them turned round (PS3.5, A.3).
+        data = np.frombuffer(data, ">u2", len(data) // 2).astype("<u2").tobytes()
+    stored = np.frombuffer(data, f"{order}u{n_bytes}", file.Rows * file.Columns)
+    # The bits above those stored are no part of the value; old files hide overlays there.
+    values = stored.astype(np.int32)
+    values &= (1 << file.BitsStored) - 1
+    if file.PixelRepresentation == 1:
+        values[values >= 1 << (file.BitsStored - 1)] -= 1 << file.BitsStored
+    return values.reshape(file.Rows, file.Columns)
+
+
+def _display_values(stored: NDArray[np.int32], file: Dataset, title: str) -> NDArray[np.uint8]:
     """Return (H, W) display values: one look-up for each stored value, then one for each pixel."""
     lowest, highest = int(stored.min()), int(stored.max())
-    table = apply_modality_lut(np.arange(lowest, highest + 1), file)
-    black, white = float(table.min()), float(table.max())
-    if "VOILUTSequence" in file:
-        table = apply_voi_lut(table, file)
-        black, white = 0.0, 2.0 ** file.VOILUTSequence[0].LUTDescriptor[2] - 1
-    elif "WindowCenter" in file and "WindowWidth" in file:
-        table = apply_windowing(table, file)
-        # The ends of the window's scale, as values far below and far above it show them. Not
-        # those of the table: an image that uses half of its window must not be stretched.
-        black, white = (float(end) for end in apply_windowing(np.array([-1e9, 1e9]), file))
-    share = (table.astype(np.float64) - black) / ((white - black) or 1.0)
-    if not np.isfinite(share).all():
-        raise ValueError("the rescale or window values are not finite")
+    try:
+        table = apply_modality_lut(np.arange(lowest, highest + 1), file)
+        black, white = float(table.min()), float(table.max())
+        if "VOILUTSequence" in file:
+            table = apply_voi_lut(table, file)
+            black, white = 0.0, 2.0 ** file.VOILUTSequence[0].LUTDescriptor[2] - 1
+        elif "WindowCenter" in file and "WindowWidth" in file:
+            table = apply_windowing(table, file)
+            # The ends of the window's scale, as values far below and far above it show them. Not
+            # those of the table: an image that uses half of its window must not be stretched.
+            black, white = (float(end) for end in apply_windowing(np.array([-1e9, 1e9]), file))
+        share = (table.astype(np.float64) - black) / ((white - black) or 1.0)
+        if not np.isfinite(share).all():
+            raise ValueError("not finite")
+    except Exception as error:
+        raise refused(
+            title,
+            "has a rescale, WindowWidth, WindowCenter or LUT that has no meaning",
+            "Export it again from where it came",
+        ) from error
     display = np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
     if file.PhotometricInterpretation == "MONOCHROME1":
         display = 255 - display
-    return display[stored.astype(np.int32) - lowest]
-
-
-def _text(file: Dataset, keyword: str) -> str | None:
-    """Return a one-word value in capitals, or None where it is absent or empty."""
-    return str(file.get(keyword) or "").strip().upper() or None
-
-
-def _age_years(age: str | None) -> float | None:
-    """Read an Age String, such as "004Y" or "018M"; bare digits are years, as in RSNA's files."""
-    match = re.fullmatch(r"(\d{1,3})([YMWD]?)", age or "")
-    return int(match[1]) / _UNITS_PER_YEAR[match[2] or "Y"] if match else None
-
-
-def _syntax_error(title: str, syntax: UID) -> UnreadableImageError:
-    return _refused(
-        title,
-        f"has the transfer syntax {syntax.name} ({syntax}), which is not decoded here",
-        "Convert it to Explicit VR Little Endian, for example with dcmdjpeg or gdcmconv --raw",
-    )
-
-
-def _refused(title: str, fault: str, advice: str) -> UnreadableImageError:
-    return UnreadableImageError(f"{title}: {fault}. {advice}.")
+    shown = np.empty(stored.shape, np.uint8)
+    for top in range(0, len(shown), _BLOCK_ROWS):  # so that NumPy's 64-bit indices stay few
+        shown[top : top + _BLOCK_ROWS] = display[stored[top : top + _BLOCK_ROWS] - lowest]
+    return shown

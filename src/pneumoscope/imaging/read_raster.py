@@ -19,8 +19,9 @@ from PIL.ImageFile import ImageFile
 
 from pneumoscope.core.errors import ImageTooLargeError, RadiographError, UnreadableImageError
 from pneumoscope.core.types import Radiograph
+from pneumoscope.imaging.jpeg import find_jpeg_end, is_filled_up, jpeg_scale, set_scale
 from pneumoscope.imaging.quiet import quiet_warnings
-from pneumoscope.imaging.source import MAX_PIXELS, check_size, read_source
+from pneumoscope.imaging.source import MAX_PIXELS, check_scale, check_size, read_source
 
 # The plugins are called by themselves, not through Image.open: the list of formats stays closed
 # whatever else a program has registered, and no size warning comes before our own check.
@@ -46,7 +47,11 @@ _COLOUR_SHARE = 0.01  # of the pixels: a coloured letter in a corner does not ma
 
 
 def read_raster(
-    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+    source: Path | bytes,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    scaled_to_px: int | None = None,
 ) -> Radiograph:
     """Read an 8-bit picture as gray display values.
 
@@ -59,16 +64,22 @@ def read_raster(
         source: The file, or its bytes.
         name: What to call the image in messages instead of the file's path.
         max_pixels: Larger images are refused before they are decoded.
+        scaled_to_px: Decode a JPEG at the smallest of its own scales (1/1, 1/2, 1/4, 1/8) whose
+            smaller side is at least this long. Progressive JPEGs and other formats are decoded
+            whole.
 
-    Returns: Pixels (H, W); all facts but ``is_colour`` are None, as a picture cannot state them.
+    Returns: Pixels (H, W), and the file's own size where they are scaled; all facts but
+        ``is_colour`` are None, as a picture cannot state them.
 
     Raises:
         UnreadableImageError: not such a picture, damaged, cut short, animated, CMYK or 16-bit.
         ImageTooLargeError: it claims more than ``max_pixels``.
+        ValueError: ``scaled_to_px`` is below 1.
     """
+    check_scale(scaled_to_px)
     data, title = read_source(source, name=name)
     try:
-        return _decode(data, title, max_pixels)
+        return _decode(data, title, max_pixels, scaled_to_px)
     except RadiographError:
         raise
     except Image.DecompressionBombError as error:  # WebP's plugin looks before we can
@@ -80,13 +91,15 @@ def read_raster(
         raise _unreadable(title, _reason(error)) from error
 
 
-def _decode(data: bytes, title: str, max_pixels: int) -> Radiograph:
+def _decode(data: bytes, title: str, max_pixels: int, scaled_to_px: int | None) -> Radiograph:
     kind = _detect_format(data, title)
     jpeg_end = 0
     if kind == "PNG":
         _check_png(data, title)
     elif kind == "JPEG":
-        jpeg_end = _find_jpeg_end(data, title)
+        jpeg_end = find_jpeg_end(data)
+        if jpeg_end < 0:
+            raise _truncated(title)
     with quiet_warnings():
         image: Image.Image = _PLUGINS[kind](io.BytesIO(data))
         orientation = _read_orientation(image)
@@ -100,8 +113,13 @@ def _decode(data: bytes, title: str, max_pixels: int) -> Radiograph:
             f"{title}: is {image.mode}, not gray or RGB with 8 bits. "
             "Convert it to 8-bit gray, or send the DICOM file."
         )
+    full_size = image.size
+    # A progressive one must be decoded whole to know that its last scans are there.
+    has_scales = kind == "JPEG" and "progressive" not in image.info
+    scale = jpeg_scale(full_size, scaled_to_px) if has_scales else 1
+    set_scale(image, scale)
     image.load()
-    if kind == "JPEG" and _is_filled_up(image, data, jpeg_end):
+    if kind == "JPEG" and is_filled_up(image, data, jpeg_end, scale):
         raise _truncated(title)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         layer = image.convert("RGBA")
@@ -109,11 +127,17 @@ def _decode(data: bytes, title: str, max_pixels: int) -> Radiograph:
     if image.mode not in ("1", "L", "RGB"):
         image = image.convert("RGB")
     is_colour = image.mode == "RGB" and _is_colour(image)
-    gray = image.convert("L")
+    gray = image if image.mode == "L" else image.convert("L")
     if orientation in _TRANSPOSE:
         gray = gray.transpose(_TRANSPOSE[orientation])
-    # A copy, because Pillow's own memory is read-only and torch wants to be able to write.
-    return Radiograph(pixels=np.array(gray, dtype=np.uint8), is_colour=is_colour)
+        if orientation >= 5:
+            full_size = full_size[::-1]
+    return Radiograph(
+        # A copy, because Pillow's own memory is read-only and torch wants to be able to write.
+        pixels=np.array(gray, dtype=np.uint8),
+        is_colour=is_colour,
+        file_size_px=full_size[::-1] if scale > 1 else None,
+    )
 
 
 def _detect_format(data: bytes, title: str) -> str:
@@ -164,39 +188,6 @@ def _check_png(data: bytes, title: str) -> None:
         if kind == b"IEND":
             return
         position = end
-
-
-def _find_jpeg_end(data: bytes, title: str) -> int:
-    """Return where the end-of-image marker is: behind the first scan, as a thumbnail has one."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # padding
-            position += 1
-        elif marker == 0xDA:  # start of scan
-            break
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    end = data.find(b"\xff\xd9", position)
-    if end < 0:
-        raise _truncated(title)
-    return end
-
-
-def _is_filled_up(image: Image.Image, data: bytes, end: int) -> bool:
-    """Tell whether the decoder ran out of data and filled the rest of a JPEG with mid-gray.
-
-    It does so without a word when an end marker comes too early. Then the last 8 x 8 block is
-    mid-gray, or, in a progressive file, the last scan is incomplete. An honest picture may look
-    like that too, so it is decoded again with more data before its end: that changes the picture
-    only if something was missing.
-    """
-    left, top = (image.width - 1) // 8 * 8, (image.height - 1) // 8 * 8
-    corner = np.asarray(image.crop((left, top, image.width, image.height)))
-    if "progressive" not in image.info and not (corner == 128).all():
-        return False
-    longer = JpegImagePlugin.JpegImageFile(io.BytesIO(data[:end] + b"\x55" * 65536 + data[end:]))
-    return longer.tobytes() != image.tobytes()
 
 
 def _read_orientation(image: Image.Image) -> int:

@@ -40,6 +40,15 @@ def check_size(title: str, *, width_px: int, height_px: int, max_pixels: int) ->
         )
 
 
+def check_scale(scaled_to_px: int | None) -> None:
+    """Refuse a side that no picture can have.
+
+    Raises: ValueError: ``scaled_to_px`` is below 1.
+    """
+    if scaled_to_px is not None and scaled_to_px < 1:
+        raise ValueError(f"scaled_to_px is {scaled_to_px}; it must be at least 1, or None")
+
+
 def _read_file(path: Path, title: str) -> bytes:
     try:
         status = path.stat()

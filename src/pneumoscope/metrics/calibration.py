@@ -1,12 +1,29 @@
-"""How far predicted probabilities can be taken at their word."""
+"""How far predicted probabilities can be taken at their word, and how to mend them."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pneumoscope.metrics.checks import checked_probability
+from pneumoscope.metrics.checks import check_both_classes, checked_pair, checked_probability
 from pneumoscope.metrics.confusion import wilson_interval
+
+_MAX_STEPS = 200
+_SMALLEST_STEP = 1e-10
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What turns a logit into a probability: sigmoid((logit + bias) / temperature)."""
+
+    temperature: float  # above 0
+    bias: float  # in logits
+
+    def probability(self, logit: ArrayLike) -> NDArray[np.float64]:
+        """Return P(pneumonia) of logits of any shape, in [0, 1]."""
+        scaled = (np.asarray(logit, dtype=np.float64) + self.bias) / self.temperature
+        return np.exp(-np.logaddexp(0, -scaled))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +109,73 @@ def reliability(probability: ArrayLike, target: ArrayLike, *, n_bins: int = 10) 
         low=interval[:, 0],
         high=interval[:, 1],
     )
+
+
+def fit_calibration(logit: ArrayLike, target: ArrayLike) -> Calibration:
+    """Return the calibration under which these radiographs' targets are the likeliest.
+
+    Targets are smoothed as Platt does, positives to (N+ + 1) / (N+ + 2) and negatives to
+    1 / (N- + 2), so that the fit stays finite where a threshold parts the classes. Newton steps,
+    halved until the loss falls.
+
+    Args:
+        logit: (N,) before the sigmoid, of radiographs that taught the network nothing.
+        target: (N,) True where the reference standard is positive.
+
+    Raises: ValueError: the arrays differ in shape, are empty, hold NaN, an infinite logit or only
+        one class; or positives do not score higher than negatives, so that no temperature fits.
+    Source: Platt (1999), Advances in Large Margin Classifiers, 61-74; the steps, Lin, Lin and Weng
+        (2007), Machine Learning 68(3), 267-276.
+    """
+    values, targets = checked_pair(logit, target, name="logit")
+    check_both_classes(targets, figure="fit_calibration")
+    if not np.isfinite(values).all():
+        raise ValueError("logit: has infinite values; leave those radiographs out.")
+    # In units of their own spread, so that logits in the thousands are as easy as those near 1.
+    centre, spread = float(values.mean()), float(values.std())
+    slope, offset = _fit_sigmoid((values - centre) / spread, targets) if spread > 0 else (0.0, 0.0)
+    if slope <= 0:
+        raise ValueError(
+            "fit_calibration: positives do not score higher than negatives, so no temperature "
+            "above 0 fits. The detector tells nothing, or its sign is wrong."
+        )
+    return Calibration(temperature=spread / slope, bias=offset * spread / slope - centre)
+
+
+def _fit_sigmoid(z: NDArray[np.float64], target: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return (slope, offset) that minimise the cross-entropy of sigmoid(slope * z + offset)."""
+    n_positive = int(np.count_nonzero(target))
+    n_negative = target.size - n_positive
+    wanted = np.where(target, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
+
+    def loss(slope: float, offset: float) -> float:
+        x = slope * z + offset
+        return float(np.sum(np.logaddexp(0, x) - wanted * x))
+
+    slope, offset = 0.0, math.log((n_positive + 1) / (n_negative + 1))
+    now = loss(slope, offset)
+    for _ in range(_MAX_STEPS):
+        p = np.exp(-np.logaddexp(0, -(slope * z + offset)))
+        weight = p * (1 - p)
+        # Damped by a hair, because far out every weight is 0 and nothing could be divided by.
+        a, b, c = weight @ (z * z) + 1e-12, weight @ z, weight.sum() + 1e-12
+        by_slope, by_offset = (p - wanted) @ z, float(np.sum(p - wanted))
+        determinant = a * c - b * b
+        d_slope = -(c * by_slope - b * by_offset) / determinant
+        d_offset = -(a * by_offset - b * by_slope) / determinant
+        step = 1.0
+        while step > _SMALLEST_STEP:
+            then = loss(slope + step * d_slope, offset + step * d_offset)
+            if then <= now + 1e-4 * step * (by_slope * d_slope + by_offset * d_offset):
+                break
+            step /= 2
+        else:
+            break  # no step gets lower: rounding is all that is left
+        slope, offset = float(slope + step * d_slope), float(offset + step * d_offset)
+        if max(abs(d_slope), abs(d_offset)) * step < _SMALLEST_STEP:
+            break
+        now = then
+    return slope, offset
 
 
 def _bin_index(values: NDArray[np.float64], n_bins: int) -> NDArray[np.intp]:

@@ -1,5 +1,6 @@
 """Losses on the logit."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,3 +18,21 @@ def weighted_bce(logit: Tensor, target: Tensor, class_weights: tuple[float, floa
     negative, positive = class_weights
     weight = negative + (positive - negative) * target
     return F.binary_cross_entropy_with_logits(logit.float(), target, weight=weight)
+
+
+def focal_loss(logit: Tensor, target: Tensor, *, gamma: float, alpha: float) -> Tensor:
+    """Return the mean focal loss: cross-entropy that falls away where the answer is sure and right.
+
+    Args:
+        logit: (N,) before the sigmoid.
+        target: (N,) 0 or 1, as float.
+        gamma: At 0 it is cross-entropy weighted by alpha.
+        alpha: Weight of the positive class; the negative's is 1 - alpha.
+
+    Returns: A scalar: the mean of -alpha_t (1 - p_t) ** gamma log(p_t).
+    Source: Lin et al. (2017), ICCV, arXiv:1708.02002, equation 5.
+    """
+    cross_entropy = F.binary_cross_entropy_with_logits(logit.float(), target, reduction="none")
+    probability_of_target = torch.exp(-cross_entropy)
+    weight = (1 - alpha) + (2 * alpha - 1) * target
+    return (weight * (1 - probability_of_target) ** gamma * cross_entropy).mean()

@@ -8,6 +8,7 @@ BatchNorm keeps 0.99 of its running statistics (0.01 in torch's convention) with
 import torch
 from torch import Tensor, nn
 
+from pneumoscope.models.network import DetectorNetwork, initialise_as_keras
 from pneumoscope.models.network_recipe import (
     ConvBlockRecipe,
     RegularisationRecipe,
@@ -18,7 +19,7 @@ _BATCH_NORM_MOMENTUM = 0.01  # Keras' 0.99, in torch's convention
 _BATCH_NORM_EPSILON = 1e-3
 
 
-class ScratchCnn(nn.Module):
+class ScratchCnn(DetectorNetwork):
     """Convolution blocks, dense layers, one logit.
 
     Args:
@@ -31,6 +32,8 @@ class ScratchCnn(nn.Module):
 
     def __init__(self, recipe: ScratchNetworkRecipe, *, size_px: int, channels: int) -> None:
         super().__init__()
+        self.size_px = size_px
+        self.pooling = "flatten"
         self.channels = channels
         self.regularisation = recipe.regularisation
         side = recipe.map_size_px(size_px)
@@ -39,38 +42,21 @@ class ScratchCnn(nn.Module):
         for block in recipe.blocks:
             self.blocks.append(_conv_block(block, width, recipe))
             width = block.filters[-1]
-        self.flatten = nn.Flatten()
-        self.flatten_dropout = nn.Dropout(recipe.flatten_dropout)
-        self.dense = nn.ModuleList()
-        self.dense_dropout = nn.ModuleList()
-        features = width * side * side
-        for layer in recipe.dense:
-            self.dense.append(nn.Linear(features, layer.units))
-            self.dense_dropout.append(nn.Dropout(layer.dropout))
-            features = layer.units
-        self.head = nn.Linear(features, 1)
-        self.apply(_initialise_as_keras)
+        self.make_head(width * side * side, recipe.dense, flatten_dropout=recipe.flatten_dropout)
+        self.apply(initialise_as_keras)
 
-    def forward(self, gray: Tensor) -> Tensor:
-        """Return logits.
+    def levels(self, gray: Tensor) -> tuple[Tensor, ...]:
+        """Return each block's maps, the last ones last; see `DetectorNetwork.levels`."""
+        maps = gray.expand(-1, self.channels, -1, -1)
+        levels = []
+        for block in self.blocks:
+            maps = block(maps)
+            levels.append(maps)
+        return tuple(levels)
 
-        Args:
-            gray: (N, 1, H, W), values in [0, 1].
-
-        Returns: (N,), before the sigmoid.
-        """
-        return self.forward_with_penalty(gray)[0]
-
-    def forward_with_penalty(self, gray: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (N,) and the regularisers' sum (a scalar) to add to the loss."""
-        maps = self.blocks(gray.expand(-1, self.channels, -1, -1))
-        x = self.flatten_dropout(self.flatten(maps))
-        activities = []
-        for layer, dropout in zip(self.dense, self.dense_dropout, strict=True):
-            x = torch.relu(layer(x))
-            activities.append(x)  # before dropout, which is a layer of its own in Keras
-            x = dropout(x)
-        logit = self.head(x)
+    def head_with_penalty(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (N,) of the last maps and the regularisers' sum."""
+        *activities, logit = self.head_activities(maps)
         activities.append(torch.sigmoid(logit))
         return logit.squeeze(1), self._penalty(activities)
 
@@ -104,11 +90,3 @@ def _conv_block(block: ConvBlockRecipe, width: int, recipe: ScratchNetworkRecipe
     if block.pool:
         layers.append(nn.MaxPool2d(2, ceil_mode=recipe.pool_padding == "same"))
     return nn.Sequential(*layers)
-
-
-def _initialise_as_keras(module: nn.Module) -> None:
-    """Glorot-uniform kernels and zero biases (Glorot & Bengio 2010, AISTATS)."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -18,6 +18,7 @@ from pneumoscope.data.predictions import Predictions
 from pneumoscope.metrics.operating_point import balanced_threshold, sensitive_threshold
 from pneumoscope.report.evaluation_figures import LABELS, show
 from pneumoscope.report.html import picture_uri, render
+from pneumoscope.report.localisation_section import where_it_looks
 from pneumoscope.report.results import (
     POINT_FIGURE_NAMES,
     SCORE_NAMES,
@@ -98,6 +99,7 @@ def evaluation_page(
         ],
         confusions=[(point, drawings[f"confusion-{point.name}"]) for point in points],
         galleries=galleries,
+        where=where_it_looks(evaluation),
         rules=[
             (name, rule_paragraphs(function))
             for name, function in (

@@ -186,6 +186,44 @@ class DataRecord(Record):
     left_out: list[str] = []  # paths that could not be read
 
 
+class LocalisationRow(Record):
+    """How well one way of saying where agrees with the boxes."""
+
+    name: str  # "detector", "image centre", "random"
+    pointing_game: Measured  # share of marked radiographs whose point is in a box
+    mean_best_iou: Measured  # over marked radiographs
+    rsna_score: Measured  # over radiographs with a region or a box
+
+
+class Localisation(Record):
+    """Whether the maps lie where the boxes are."""
+
+    threshold: float  # regions are shown at or above this probability: the balanced point's
+    n: int  # radiographs: normal, or with boxes
+    n_with_boxes: int
+    n_boxes: int
+    n_unmarked: int  # pneumonia without boxes, left out
+    map_height: int  # positions
+    map_width: int
+    mean_box: tuple[float, float] | None  # width, height as shares of the picture, in training
+    rows: list[LocalisationRow]
+
+
+class MapSanity(Record):
+    """How far the maps resemble those of networks with random weights."""
+
+    n: int  # radiographs
+    n_constant: int  # of them, where a map was constant and has no ranks; left out
+    n_networks: int  # random ones
+    map_height: int  # positions
+    map_width: int
+    mean_abs_rho: Measured  # Spearman's, over radiographs; of each, the mean over the networks
+    mean_rho: Measured  # with its sign
+    chance_abs_rho: float  # about what two maps of so many independent positions would have
+    bar: float
+    is_met: bool  # mean_abs_rho is at most the bar
+
+
 class Evaluation(Record):
     """Everything that one evaluation found: the content of ``metrics.json``."""
 
@@ -203,6 +241,8 @@ class Evaluation(Record):
     subgroups: list[SubgroupResult]
     classification_report: ClassificationReport
     reported: Reported
+    localisation: Localisation | None = None  # where the split has boxes
+    map_sanity: MapSanity | None = None  # where the detector gives maps
 
     def point(self, name: str) -> PointResult:
         """Return one operating point.

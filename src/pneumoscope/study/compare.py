@@ -33,6 +33,9 @@ from pneumoscope.report.results import (
 )
 from pneumoscope.study.measurement import BALANCED, beside_reported
 from pneumoscope.study.paired_tests import TEST_METHOD, Detector, paired_tests
+from pneumoscope.training.recipe_file import load_recipe
+from pneumoscope.training.recipe_hash import recipe_sha256
+from pneumoscope.training.run_folder import RECIPE_FILE
 
 _METHOD = (
     "Each figure is the mean over a recipe's seeds, with the standard deviation (divisor n - 1) "
@@ -136,7 +139,19 @@ def _load(folder: Path) -> _Run:
             f"{folder}: predictions-test.csv has {len(predictions):,} rows, but metrics.json was "
             f"made from {evaluation.data.n:,}. Evaluate the run again."
         )
-    return _Run(folder, evaluation, Predictions(predictions.table.sort("path")))
+    return _Run(
+        folder, _with_recipe_hash(folder, evaluation), Predictions(predictions.table.sort("path"))
+    )
+
+
+def _with_recipe_hash(folder: Path, evaluation: Evaluation) -> Evaluation:
+    """Return the evaluation with its recipe's hash as this version works it out."""
+    recipe = folder / RECIPE_FILE
+    if not recipe.is_file():
+        return evaluation  # results that were written elsewhere than to their run
+    sha256 = recipe_sha256(load_recipe(recipe))
+    run = evaluation.run.model_copy(update={"recipe_sha256": sha256})
+    return evaluation.model_copy(update={"run": run})
 
 
 def _check_same_radiographs(runs: Sequence[_Run]) -> None:

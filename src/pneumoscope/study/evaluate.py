@@ -34,6 +34,8 @@ from pneumoscope.report.results import (
     Evaluation,
     load_evaluation,
 )
+from pneumoscope.study.localisation import has_boxes, measure_localisation
+from pneumoscope.study.map_sanity import check_maps
 from pneumoscope.study.measurement import (
     BALANCED,
     HALF,
@@ -53,6 +55,7 @@ from pneumoscope.study.records import (
 )
 from pneumoscope.study.test_reads import file_sha256, record_read
 from pneumoscope.training.inference import predict_rows
+from pneumoscope.training.maps import map_rows
 from pneumoscope.training.run_data import roles_of
 from pneumoscope.training.run_folder import RunFolder
 
@@ -120,7 +123,15 @@ def evaluate_run(
         )
     predictions = (predict or _predict_with_run)(run, dataset, subject.rows, strict)
     evaluation = _measure(subject, tuning, thresholds, predictions, reading=reading)
-    _write(subject, evaluation, predictions)
+    if predict is None:  # what else it may be has no network to take maps from
+        evaluation = _add_maps(subject, evaluation, predictions)
+    write_results(
+        evaluation,
+        predictions,
+        dataset=dataset,
+        out=subject.out,
+        history=_history(run.history_path),
+    )
     return evaluation
 
 
@@ -165,7 +176,7 @@ def _settle(
         checkpoint_sha256=file_sha256(run.checkpoint_path),
         out=out or results_folder(run, split),
     )
-    _check_folder(subject)
+    check_folder(subject.out, dataset=dataset.name, split=split, fingerprint=subject.fingerprint)
     return subject
 
 
@@ -184,17 +195,20 @@ def _is_training_data_same(
     return bool(cache.fingerprint(used) == facts["fingerprint"])
 
 
-def _check_folder(subject: _Subject) -> None:
-    """Refuse a folder that holds results on other radiographs: they would be lost."""
-    path = subject.out / METRICS_FILE
+def check_folder(out: Path, *, dataset: str, split: EvaluatedSplit, fingerprint: str) -> None:
+    """Refuse a folder that holds results on other radiographs: they would be lost.
+
+    Raises: RunError: it does; or its ``metrics.json`` is damaged.
+    """
+    path = out / METRICS_FILE
     if not path.exists():
         return
     data = load_evaluation(path).data
-    is_same = data.fingerprint == subject.fingerprint or data.name == subject.dataset.name
-    if data.split != subject.split or not is_same:
+    is_same = data.fingerprint == fingerprint or data.name == dataset
+    if data.split != split or not is_same:
         raise RunError(
             f"{path}: holds results on the {data.split} split of {data.name}, which those on the "
-            f"{subject.split} split of {subject.dataset.name} would replace. Give another folder "
+            f"{split} split of {dataset} would replace. Give another folder "
             "with --out."
         )
 
@@ -248,11 +262,47 @@ def _measure(
     )
 
 
-def _write(subject: _Subject, evaluation: Evaluation, predictions: Predictions) -> None:
-    """Write every result; ``metrics.json`` comes last, because it says that there are results."""
-    out = subject.out
-    predictions.write(out / predictions_file(subject.split))
-    figures = draw_figures(evaluation, predictions, _history(subject.run.history_path))
+def _add_maps(subject: _Subject, evaluation: Evaluation, predictions: Predictions) -> Evaluation:
+    """Return the evaluation with what was found about the run's maps."""
+    run, dataset = subject.run, subject.dataset
+    row_of = {path: row for row, path in enumerate(dataset.manifest.table["path"].to_list())}
+    rows = np.array([row_of[path] for path in predictions.path], dtype=np.int64)
+    localisation = None
+    if has_boxes(dataset, rows):
+        localisation = measure_localisation(
+            dataset,
+            rows,
+            predictions,
+            map_rows(run, dataset, rows),
+            threshold=evaluation.point(BALANCED).threshold,
+            training_rows=roles_of(run.recipe, dataset).training,
+        )
+    return evaluation.model_copy(
+        update={"localisation": localisation, "map_sanity": check_maps(run, dataset, rows)}
+    )
+
+
+def write_results(
+    evaluation: Evaluation,
+    predictions: Predictions,
+    *,
+    dataset: Dataset,
+    out: Path,
+    history: pl.DataFrame | None,
+) -> None:
+    """Write every result; ``metrics.json`` comes last, because it says that there are results.
+
+    Args:
+        evaluation: What was found.
+        predictions: What it was found from.
+        dataset: Where the radiographs of the galleries are.
+        out: The folder.
+        history: Of the training, one row an epoch; None where it is not known.
+
+    Raises: StorageError: a file can't be written.
+    """
+    predictions.write(out / predictions_file(evaluation.data.split))
+    figures = draw_figures(evaluation, predictions, history)
     drawings = {
         name: figure_svg(figure, label=figure_label(name, evaluation))
         for name, figure in figures.items()
@@ -261,7 +311,7 @@ def _write(subject: _Subject, evaluation: Evaluation, predictions: Predictions) 
         write_bytes(out / FIGURES_FOLDER / f"{name}.png", figure_png(figure))
         write_text(out / FIGURES_FOLDER / f"{name}.svg", drawings[name])
     threshold = evaluation.point(BALANCED).threshold
-    galleries = make_galleries(predictions, subject.dataset, threshold=threshold)
+    galleries = make_galleries(predictions, dataset, threshold=threshold)
     page = evaluation_page(evaluation, drawings=drawings, galleries=galleries)
     write_text(out / REPORT_FILE, page)
     evaluation.write(out / METRICS_FILE)

@@ -1,7 +1,5 @@
 """What an evaluation states about the run and the data beside its figures."""
 
-import hashlib
-import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +9,7 @@ from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.predictions import Predictions
 from pneumoscope.report.results import Confusion, DataRecord, EvaluatedSplit, Reported, RunRecord
 from pneumoscope.study.measurement import beside_reported
+from pneumoscope.training.recipe_hash import recipe_sha256
 
 if TYPE_CHECKING:
     from pneumoscope.training.recipe import Recipe
@@ -61,15 +60,6 @@ def run_record(run: "RunFolder", *, checkpoint_sha256: str) -> RunRecord:
         n_tuning=data.get("n_tuning"),
         **{name: facts.get(name) for name in known},
     )
-
-
-def recipe_sha256(recipe: "Recipe") -> str:
-    """Return the SHA-256 of everything in a recipe that decides what is trained, and how.
-
-    Name, title, source and reported figures are left out: they describe and decide nothing.
-    """
-    content = recipe.model_dump(mode="json", exclude={"name", "title", "source", "reported"})
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def data_record(

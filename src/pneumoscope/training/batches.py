@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +12,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pneumoscope.data.augment import seed_of
 from pneumoscope.training.recipe import TrainingRecipe
+
+if TYPE_CHECKING:
+    # It imports timm, which takes a second, and the CNNs of the sources need none of it.
+    from pneumoscope.training.features import Features
 
 _ORDER_STREAM = 3  # apart from the streams of augmentation (1) and dropout (2)
 EVALUATION_BATCH = 64
@@ -24,6 +29,7 @@ class StepRows:
     rows: NDArray[np.int64]  # row numbers of the decoded cache
     n_in_step: int  # over all processes
     first: int  # place of this process's first radiograph in the whole step
+    epoch: int | None = None  # counted from 0; None where nothing is trained
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,12 @@ class Batch:
 
     pixels: Tensor  # (N, 1, H, W) uint8 as read; float in [0, 1] once on the device
     target: Tensor  # (N,) float32, 0 or 1
+    subtype: Tensor  # (N,) int64: 0 normal, 1 bacterial, 2 viral; -1 where unknown
+    rows: Tensor  # (N,) int64, of the manifest
     step: int
     n_in_step: int
     first: int
+    maps: Tensor | None = None  # (N, C, h, w) the backbone's, where they were worked out before
 
 
 class EpochOrder:
@@ -114,46 +123,83 @@ class StepSampler(Sampler[StepRows]):
             first = self._rank * share
             # All processes need as many radiographs, so the last share begins again at the front.
             mine = rows[np.arange(first, first + share) % len(rows)]
-            yield StepRows(step=step, rows=mine, n_in_step=share * self._n_processes, first=first)
+            yield StepRows(
+                step=step,
+                rows=mine,
+                n_in_step=share * self._n_processes,
+                first=first,
+                epoch=self.epoch,
+            )
 
 
 class _CachedBatches(Dataset[Batch]):
     """Takes whole batches out of the decoded cache: one gather, no work an image."""
 
-    def __init__(self, pixels: NDArray[np.uint8], target: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8],
+        target: NDArray[np.float32],
+        subtype: NDArray[np.int64] | None,
+        features: "Features | None" = None,
+    ) -> None:
         self._pixels = pixels
+        self._features = features
         self._target = target
+        self._subtype = np.full(len(target), -1) if subtype is None else subtype
 
     def __getitem__(self, item: StepRows) -> Batch:
-        pixels = torch.from_numpy(self._pixels[item.rows][:, None])
+        maps = self._maps_of(item)
         return Batch(
-            pixels=pixels,
+            pixels=torch.empty(0, dtype=torch.uint8)
+            if maps is not None
+            else torch.from_numpy(self._pixels[item.rows][:, None]),
             target=torch.from_numpy(self._target[item.rows]),
+            subtype=torch.from_numpy(self._subtype[item.rows]),
+            rows=torch.from_numpy(item.rows),
             step=item.step,
             n_in_step=item.n_in_step,
             first=item.first,
+            maps=maps,
         )
+
+    def _maps_of(self, item: StepRows) -> Tensor | None:
+        if self._features is None:
+            return None
+        if item.epoch is None:
+            return self._features.tuning_maps(item.rows)
+        return self._features.training_maps(item.rows, epoch=item.epoch)
 
 
 def training_loader(
     pixels: NDArray[np.uint8],
     target: NDArray[np.float32],
     *,
+    subtype: NDArray[np.int64] | None = None,
     order: EpochOrder,
     rank: int,
     n_processes: int,
+    features: "Features | None" = None,
 ) -> "DataLoader[Batch]":
-    """Return the loader of training steps, read in this process: the cache needs no workers."""
+    """Return the loader of training steps, read in this process: the cache needs no workers.
+
+    With ``features`` its batches carry maps and no pixels.
+    """
     sampler = StepSampler(order, rank=rank, n_processes=n_processes)
-    return DataLoader(_CachedBatches(pixels, target), batch_size=None, sampler=sampler)
+    batches = _CachedBatches(pixels, target, subtype, features)
+    return DataLoader(batches, batch_size=None, sampler=sampler)
 
 
 def evaluation_loader(
-    pixels: NDArray[np.uint8], target: NDArray[np.float32], rows: NDArray[np.int64]
+    pixels: NDArray[np.uint8],
+    target: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    *,
+    features: "Features | None" = None,
 ) -> "DataLoader[Batch]":
     """Return the loader of a split in order; every process sees all of it."""
     steps = [
         StepRows(step=index, rows=rows[start : start + EVALUATION_BATCH], n_in_step=0, first=0)
         for index, start in enumerate(range(0, len(rows), EVALUATION_BATCH))
     ]
-    return DataLoader(_CachedBatches(pixels, target), batch_size=None, sampler=steps)
+    batches = _CachedBatches(pixels, target, None, features)
+    return DataLoader(batches, batch_size=None, sampler=steps)

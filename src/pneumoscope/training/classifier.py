@@ -1,29 +1,38 @@
 """The training and tuning steps of one detector, as a LightningModule."""
 
+import copy
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from pneumoscope.core.errors import DivergedError
-from pneumoscope.data.augment import apply_parameters, draw_parameters, seed_of
+from pneumoscope.data.augment import (
+    AugmentationParameters,
+    apply_parameters,
+    draw_copy_parameters,
+    draw_parameters,
+    seed_of,
+)
 from pneumoscope.metrics.curves import auroc
-from pneumoscope.models.losses import weighted_bce
-from pneumoscope.models.scratch import ScratchCnn
+from pneumoscope.models.backbone_recipe import BackboneNetworkRecipe
+from pneumoscope.models.losses import focal_loss, weighted_bce
+from pneumoscope.models.network import DetectorNetwork
 from pneumoscope.training.batches import Batch
-from pneumoscope.training.recipe import OptimizerRecipe, Recipe
+from pneumoscope.training.networks import build_network
+from pneumoscope.training.optimizer import make_optimizer, set_scheduled_rate
+from pneumoscope.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pneumoscope.models.backbones import BackboneCnn  # not imported: timm comes with it
 
 _DROPOUT_STREAM = 2
 _STEPS_BETWEEN_CHECKS = 50  # of the loss for NaN: each check makes an accelerator wait
-
-
-def build_network(recipe: Recipe) -> ScratchCnn:
-    """Return the recipe's network with fresh weights from torch's global generator."""
-    return ScratchCnn(recipe.network, size_px=recipe.input.size_px, channels=recipe.input.channels)
 
 
 class Classifier(pl.LightningModule):
@@ -33,17 +42,34 @@ class Classifier(pl.LightningModule):
         recipe: The experiment.
         seed: The run's seed.
         class_weights: Of the negative and of the positive class, in the loss.
+        n_rows: Radiographs in the whole dataset: the fixed changed copies are drawn for all.
+        is_pretrained: Load the recipe's pretrained weights; False where a checkpoint follows.
 
     After each epoch ``epoch_figures`` holds training loss and accuracy and the tuning figures.
     """
 
-    def __init__(self, recipe: Recipe, *, seed: int, class_weights: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        seed: int,
+        class_weights: tuple[float, float],
+        n_rows: int = 0,
+        is_pretrained: bool = True,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
         self.seed = seed
         self.class_weights = class_weights
         torch.manual_seed(seed_of(seed, 0, 0))
-        self.network = build_network(recipe)
+        self.network = build_network(recipe, is_pretrained=is_pretrained)
+        self.average = (
+            None
+            if recipe.training.ema_decay is None
+            else copy.deepcopy(self.network).requires_grad_(False)
+        )
+        self._n_rows = n_rows
+        self._copy_parameters: tuple[int, AugmentationParameters] | None = None
         self.epoch_figures: dict[str, float] = {}
         self._n_seen = 0
         self._n_steps_done = 0
@@ -58,22 +84,19 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the recipe's optimizer; the learning rate is lowered by `EpochKeeper`."""
-        return make_optimizer(self.network, self.recipe.training.optimizer)
+        return make_optimizer(
+            self.network,
+            self.recipe.training.optimizer,
+            backbone_rate_factor=self._backbone_rate_factor,
+        )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Scale to [0, 1] on the device, and augment a training batch there."""
+        if batch.maps is not None:
+            return batch
         pixels = batch.pixels.float().div_(255)
         if self.trainer.training:
-            # Drawn for the whole step, then this process's part taken: the radiographs are changed
-            # alike however many devices share them.
-            parameters = draw_parameters(
-                self.recipe.augmentation,
-                batch.n_in_step,
-                seed=self.seed,
-                epoch=self.current_epoch,
-                step=batch.step,
-            ).take(slice(batch.first, batch.first + len(pixels)))
-            pixels = apply_parameters(pixels, parameters, self.recipe.augmentation)
+            pixels = apply_parameters(pixels, self._parameters_of(batch), self.recipe.augmentation)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         return replace(batch, pixels=pixels)
 
@@ -85,14 +108,38 @@ class Classifier(pl.LightningModule):
             batch,
             pixels=batch.pixels.to(device, non_blocking=True),
             target=batch.target.to(device, non_blocking=True),
+            subtype=batch.subtype.to(device, non_blocking=True),
+            maps=None if batch.maps is None else batch.maps.to(device, non_blocking=True),
         )
 
     def on_train_epoch_start(self) -> None:
-        """Begin the epoch's sums anew."""
+        """Begin the epoch's sums anew, and unfreeze the backbone when its time has come."""
+        shape = self.recipe.network
+        after = shape.unfreeze_after_epochs if isinstance(shape, BackboneNetworkRecipe) else None
+        if after is not None and self.current_epoch >= after:
+            cast("BackboneCnn", self.network).unfreeze()
         self._n_seen = 0
         self._n_steps_done = 0
         self._loss_sum = torch.zeros((), device=self.device)
         self._n_right = torch.zeros((), device=self.device)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the step's learning rate."""
+        n_steps = int(self.trainer.num_training_batches)
+        set_scheduled_rate(
+            self.trainer.optimizers[0],
+            self.recipe.training,
+            done=(self.current_epoch + batch.step / n_steps) / self.recipe.training.epochs,
+            backbone_rate_factor=self._backbone_rate_factor,
+        )
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Move the average of the weights towards the newest."""
+        decay = self.recipe.training.ema_decay
+        if self.average is None or decay is None:
+            return
+        n = self.trainer.global_step
+        update_average(self.average, self.network, decay=min(decay, (1 + n) / (10 + n)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one step, regularisers included."""
@@ -101,8 +148,13 @@ class Classifier(pl.LightningModule):
             seed_of(self.seed, self.current_epoch, batch.step, stream=_DROPOUT_STREAM)
             + self.global_rank
         )
-        logit, penalty = self.network.forward_with_penalty(batch.pixels)
-        loss = weighted_bce(logit, batch.target, self.class_weights) + penalty
+        maps = self._maps_of(self.network, batch)
+        logit, penalty = self.network.head_with_penalty(maps)
+        loss = self._loss(logit, batch.target) + penalty
+        weight = self.recipe.training.subtype_loss_weight
+        if weight and bool((batch.subtype >= 0).any()):
+            subtype = cast("BackboneCnn", self.network).subtype_logits(maps).float()
+            loss = loss + weight * F.cross_entropy(subtype, batch.subtype, ignore_index=-1)
         with torch.no_grad():
             self._n_seen += len(batch.target)
             self._loss_sum += loss.detach() * len(batch.target)
@@ -114,7 +166,9 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep one tuning batch's logits."""
-        self._tuning.append((self.network(batch.pixels).float().cpu(), batch.target.cpu()))
+        network = self.network if self.average is None else self.average
+        logit, _ = network.head_with_penalty(self._maps_of(network, batch))
+        self._tuning.append((logit.float().cpu(), batch.target.cpu()))
 
     def on_validation_epoch_start(self) -> None:
         """Begin the tuning split anew."""
@@ -130,6 +184,37 @@ class Classifier(pl.LightningModule):
             "training_accuracy": float(self._n_right) / self._n_seen,
         } | tuning_figures(logit.numpy(), target.numpy() > 0.5)
 
+    @property
+    def _backbone_rate_factor(self) -> float:
+        shape = self.recipe.network
+        return shape.backbone_rate_factor if isinstance(shape, BackboneNetworkRecipe) else 1
+
+    def _maps_of(self, network: DetectorNetwork, batch: Batch) -> Tensor:
+        """Return the last feature maps, worked out now unless the batch brings them."""
+        return network.levels(batch.pixels)[-1] if batch.maps is None else batch.maps
+
+    def _loss(self, logit: Tensor, target: Tensor) -> Tensor:
+        training = self.recipe.training
+        if training.loss == "focal":
+            return focal_loss(logit, target, gamma=training.focal_gamma, alpha=training.focal_alpha)
+        return weighted_bce(logit, target, self.class_weights)
+
+    def _parameters_of(self, batch: Batch) -> AugmentationParameters:
+        """Return what is done to each radiograph of a training batch."""
+        recipe = self.recipe.augmentation
+        if recipe.copies is not None:
+            copy_index = self.current_epoch % recipe.copies
+            if self._copy_parameters is None or self._copy_parameters[0] != copy_index:
+                drawn = draw_copy_parameters(recipe, self._n_rows, copy=copy_index)
+                self._copy_parameters = copy_index, drawn
+            return self._copy_parameters[1].take(batch.rows)
+        # Drawn for the whole step, then this process's part taken: the radiographs are changed
+        # alike however many devices share them.
+        drawn = draw_parameters(
+            recipe, batch.n_in_step, seed=self.seed, epoch=self.current_epoch, step=batch.step
+        )
+        return drawn.take(slice(batch.first, batch.first + len(batch.rows)))
+
     def _check_loss(self, step: int) -> None:
         if not bool(torch.isfinite(self._loss_sum)):
             raise DivergedError(
@@ -138,6 +223,18 @@ class Classifier(pl.LightningModule):
                 f"learning_rate (now {self.recipe.training.optimizer.learning_rate}), or set "
                 f"training.precision to fp32. The last good checkpoint is untouched."
             )
+
+
+def update_average(average: nn.Module, network: nn.Module, *, decay: float) -> None:
+    """Move every weight and running statistic of ``average`` towards ``network``'s, in place."""
+    with torch.no_grad():
+        for old, new in zip(
+            average.state_dict().values(), network.state_dict().values(), strict=True
+        ):
+            if old.is_floating_point():
+                old.lerp_(new, 1 - decay)
+            else:
+                old.copy_(new)  # BatchNorm's count of batches
 
 
 def tuning_figures(logit: NDArray[np.float32], target: NDArray[np.bool_]) -> dict[str, float]:
@@ -160,20 +257,3 @@ def balanced_class_weights(target: NDArray[np.bool_]) -> tuple[float, float]:
     """Return the weights that make both classes count alike: N / (2 * N of the class)."""
     n, n_positive = len(target), int(target.sum())
     return n / (2 * (n - n_positive)), n / (2 * n_positive)
-
-
-def make_optimizer(network: torch.nn.Module, recipe: OptimizerRecipe) -> torch.optim.Optimizer:
-    """Return a torch optimizer with the recipe's settings."""
-    weights: Any = network.parameters()
-    rate, epsilon = recipe.learning_rate, recipe.epsilon
-    if recipe.name == "adam":
-        return torch.optim.Adam(weights, lr=rate, eps=epsilon, fused=True)
-    if recipe.name == "adamw":
-        return torch.optim.AdamW(
-            weights, lr=rate, eps=epsilon, weight_decay=recipe.weight_decay, fused=True
-        )
-    if recipe.name == "rmsprop":
-        return torch.optim.RMSprop(
-            weights, lr=rate, alpha=recipe.rho, eps=epsilon, momentum=recipe.momentum
-        )
-    return torch.optim.SGD(weights, lr=rate, momentum=recipe.momentum, fused=True)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import pytorch_lightning as pl
@@ -19,6 +19,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from pneumoscope.core.errors import RunError
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.predictions import make_predictions
+from pneumoscope.models.backbone_recipe import BackboneNetworkRecipe
 from pneumoscope.training.batches import EpochOrder, evaluation_loader, training_loader
 from pneumoscope.training.checkpoint_io import DurableCheckpointIO, read_checkpoint
 from pneumoscope.training.classifier import Classifier, balanced_class_weights
@@ -34,6 +35,9 @@ from pneumoscope.training.progress import TrainingProgress
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.run_data import RunData, prepare_data
 from pneumoscope.training.run_folder import RUN_SCHEMA, RunFolder, open_run
+
+if TYPE_CHECKING:
+    from pneumoscope.training.features import Features
 
 _log = logging.getLogger(__name__)
 
@@ -100,29 +104,44 @@ def fit(
                 "enable_progress_bar": False,
             },
             show_progress=show_progress,
+            cache_folder=cache_folder,
         )
         return run
 
 
 def _train(
-    run: RunFolder, data: RunData, *, trainer_options: dict[str, Any], show_progress: bool
+    run: RunFolder,
+    data: RunData,
+    *,
+    trainer_options: dict[str, Any],
+    show_progress: bool,
+    cache_folder: Path | None,
 ) -> None:
     """Run Lightning's loop, and record how it ended, whatever happens."""
     recipe, seed = run.recipe, int(run.facts["seed"])
     weights = (1.0, 1.0)
     if recipe.training.class_weights == "balanced":
         weights = balanced_class_weights(data.training_target)
-    module = Classifier(recipe, seed=seed, class_weights=weights)
-    module.network.to(memory_format=torch.channels_last)
+    keeper = EpochKeeper(run.path, recipe.training)
+    checkpoint = keeper.last_checkpoint if keeper.last_checkpoint.exists() else None
+    module = Classifier(
+        recipe,
+        seed=seed,
+        class_weights=weights,
+        n_rows=len(data.target),
+        is_pretrained=checkpoint is None,
+    )
+    module.to(memory_format=torch.channels_last)
     run.facts |= {
         "n_parameters": sum(p.numel() for p in module.network.parameters())
         + sum(b.numel() for n, b in module.network.named_buffers() if "running_" in n),
         "n_trainable": sum(p.numel() for p in module.network.parameters() if p.requires_grad),
     }
-    keeper = EpochKeeper(run.path, recipe.training)
-    checkpoint = keeper.last_checkpoint if keeper.last_checkpoint.exists() else None
     if checkpoint is not None:
-        keeper.load_state_dict(read_checkpoint(checkpoint)["callbacks"][keeper.state_key])
+        state = read_checkpoint(checkpoint)
+        keeper.load_state_dict(state["callbacks"][keeper.state_key])
+        # Lightning loads it again, but a frozen backbone's maps are asked for before that.
+        module.load_state_dict(state["state_dict"])
     run.facts["state"] = "running"
     run.write_facts()
     started_s = time.monotonic()
@@ -130,7 +149,14 @@ def _train(
     try:
         if not keeper.is_finished:
             _fit_with_lightning(
-                module, data, run, keeper, trainer_options, checkpoint, show_progress
+                module,
+                data,
+                run,
+                keeper,
+                trainer_options,
+                checkpoint,
+                show_progress,
+                cache_folder,
             )
     except BaseException:
         run.facts["state"] = "stopped"
@@ -155,6 +181,7 @@ def _fit_with_lightning(
     trainer_options: dict[str, Any],
     checkpoint: Path | None,
     show_progress: bool,
+    cache_folder: Path | None,
 ) -> None:
     """Train until the recipe's end, an early stop, or an error."""
     training = run.recipe.training
@@ -178,14 +205,23 @@ def _fit_with_lightning(
         order = EpochOrder(
             data.training, data.training_target, training=training, seed=int(run.facts["seed"])
         )
+        features = _features(
+            module,
+            data,
+            device=trainer.strategy.root_device,
+            cache_folder=cache_folder,
+            show_progress=show_progress and run.is_writer,
+        )
         loader = training_loader(
             data.cache.pixels,
             data.target,
+            subtype=data.subtype,
             order=order,
             rank=trainer.global_rank,
             n_processes=trainer.world_size,
+            features=features,
         )
-        tuning = evaluation_loader(data.cache.pixels, data.target, data.tuning)
+        tuning = evaluation_loader(data.cache.pixels, data.target, data.tuning, features=features)
         try:
             trainer.fit(module, loader, tuning, ckpt_path=checkpoint, weights_only=True)
         except SystemExit as error:
@@ -193,6 +229,33 @@ def _fit_with_lightning(
             raise KeyboardInterrupt from error
         if trainer.interrupted:
             raise KeyboardInterrupt
+
+
+def _features(
+    module: Classifier,
+    data: RunData,
+    *,
+    device: torch.device,
+    cache_folder: Path | None,
+    show_progress: bool,
+) -> "Features | None":
+    """Return the backbone's maps where they stay the same in every epoch."""
+    network = module.recipe.network
+    if not (isinstance(network, BackboneNetworkRecipe) and network.is_frozen_for_good):
+        return None
+    # Here, not above: timm takes a second to import, and the CNNs of the sources need none of it.
+    from pneumoscope.training.features import has_constant_features, open_features
+
+    if not has_constant_features(module.recipe):
+        return None
+    return open_features(
+        module.network,
+        module.recipe,
+        data,
+        device=device,
+        cache_folder=cache_folder,
+        show_progress=show_progress,
+    )
 
 
 def _answer_tuning(run: RunFolder, data: RunData) -> None:
@@ -303,6 +366,8 @@ def _quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         # The decoded cache hands out whole batches from memory: workers would only add copies.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # BatchNorm and dropout of frozen layers, on purpose: BackboneCnn.train keeps them so.
+        warnings.filterwarnings("ignore", message=".*module.*in eval mode at the start of.*")
         # Lightning's own, until it follows torch's newest: nothing that a caller could mend.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         try:

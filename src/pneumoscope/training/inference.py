@@ -10,25 +10,25 @@ from pneumoscope.core.errors import DatasetError, RunError
 from pneumoscope.data.cache import DecodedCache, open_cache
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.predictions import Predictions, make_predictions
-from pneumoscope.models.scratch import ScratchCnn
+from pneumoscope.models.network import DetectorNetwork
 from pneumoscope.training.batches import EVALUATION_BATCH
 from pneumoscope.training.checkpoint_io import read_checkpoint
-from pneumoscope.training.classifier import build_network
+from pneumoscope.training.networks import build_network
 from pneumoscope.training.run_folder import RunFolder
 
-_PREFIX = "network."  # of the network's weights in a checkpoint of `Classifier`
 
-
-def load_network(run: RunFolder) -> ScratchCnn:
+def load_network(run: RunFolder) -> DetectorNetwork:
     """Return the run's network with the weights of the epoch that it keeps, in evaluation mode.
 
     Raises: RunError: the checkpoint is missing, damaged, or does not fit the recipe.
     """
-    network = build_network(run.recipe)
+    network = build_network(run.recipe, is_pretrained=False)
+    # Of the two that a checkpoint of `Classifier` holds, the average is what was tuned and kept.
+    prefix = "network." if run.recipe.training.ema_decay is None else "average."
     weights = {
-        key.removeprefix(_PREFIX): value
+        key.removeprefix(prefix): value
         for key, value in read_checkpoint(run.checkpoint_path)["state_dict"].items()
-        if key.startswith(_PREFIX)
+        if key.startswith(prefix)
     }
     try:
         network.load_state_dict(weights)
@@ -37,7 +37,7 @@ def load_network(run: RunFolder) -> ScratchCnn:
     return network.eval().to(memory_format=torch.channels_last)
 
 
-def predict_pixels(network: ScratchCnn, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+def predict_pixels(network: DetectorNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return logits, in fp32 whatever the network was trained in.
 
     Args:

@@ -1,14 +1,17 @@
 """The experiment's recipe: everything that decides what a training run does, and nothing else."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from pneumoscope.core.schema import RecipePart
 from pneumoscope.data.augmentation_recipe import AugmentationRecipe
+from pneumoscope.models.backbone_recipe import BackboneNetworkRecipe
 from pneumoscope.models.network_recipe import ScratchNetworkRecipe
 
 Monitor = Literal["tuning_loss", "tuning_accuracy", "tuning_auroc"]
+NetworkRecipe = ScratchNetworkRecipe | BackboneNetworkRecipe
 
 
 class SourceRecipe(RecipePart):
@@ -73,6 +76,33 @@ class OptimizerRecipe(RecipePart):
     weight_decay: float = Field(default=0, ge=0, description="AdamW's decoupled decay.")
 
 
+class ScheduleRecipe(RecipePart):
+    """A rise to the optimizer's rate, then a cosine's fall to almost nothing.
+
+    Source: the shape of Smith and Topin (2018), Super-Convergence, arXiv:1708.07120.
+    """
+
+    kind: Literal["one_cycle"] = Field(description="The course's shape.")
+    warmup_fraction: float = Field(
+        default=0.2, ge=0, lt=1, description="Share of all steps in which the rate rises."
+    )
+    start_factor: float = Field(
+        default=0.04, gt=0, le=1, description="The first rate as a share of the optimizer's."
+    )
+    end_factor: float = Field(
+        default=0.001, ge=0, le=1, description="The last rate as a share of the optimizer's."
+    )
+
+    def factor(self, done: float) -> float:
+        """Return the rate as a share of the optimizer's, ``done`` in [0, 1] of the steps."""
+        if done < self.warmup_fraction:
+            part, low = done / self.warmup_fraction, self.start_factor
+        else:
+            part = 1 - (done - self.warmup_fraction) / (1 - self.warmup_fraction)
+            low = self.end_factor
+        return low + (1 - low) * (1 - math.cos(math.pi * part)) / 2
+
+
 class PlateauRecipe(RecipePart):
     """Lower the learning rate when a figure stalls, counted as Keras' ReduceLROnPlateau counts."""
 
@@ -108,8 +138,30 @@ class TrainingRecipe(RecipePart):
     steps_per_epoch: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Steps an epoch; by default one pass through the training split."
     )
-    loss: Literal["bce"] = Field(default="bce", description="Binary cross-entropy on the logit.")
+    loss: Literal["bce", "focal"] = Field(
+        default="bce", description="On the logit: binary cross-entropy, or focal (Lin et al. 2017)."
+    )
+    focal_gamma: float = Field(default=2, ge=0, description="Focal loss: how fast the easy fade.")
+    focal_alpha: float = Field(
+        default=0.25, gt=0, lt=1, description="Focal loss: weight of the positive class."
+    )
+    subtype_loss_weight: float = Field(
+        default=0,
+        ge=0,
+        description="Times the cross-entropy of normal, bacterial, viral, added to the loss; needs "
+        "network.has_subtype_head.",
+    )
     optimizer: OptimizerRecipe = Field(description="The update rule.")
+    schedule: ScheduleRecipe | None = Field(
+        default=None, description="The rate's course over all steps; by default it is constant."
+    )
+    ema_decay: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Tune, keep and export a moving average of the weights, with this share of "
+        "the old average kept at each step (less in the first steps).",
+    )
     plateau: PlateauRecipe | None = Field(default=None, description="Learning-rate drops, if any.")
     early_stop: EarlyStopRecipe | None = Field(default=None, description="Early stopping, if any.")
     keep: KeepRecipe = Field(default=KeepRecipe(), description="The epoch that counts.")
@@ -124,6 +176,40 @@ class TrainingRecipe(RecipePart):
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="`auto` takes bf16 where the processor computes in it."
     )
+    cache_features: bool = Field(
+        default=True,
+        description="Work a wholly frozen backbone's maps out once, in fp32, and train on them "
+        "from the disk; where augmentation has no `copies` every epoch differs and this does "
+        "nothing.",
+    )
+
+
+class CalibrationRecipe(RecipePart):
+    """On which radiographs temperature, bias and operating points are chosen. Never on test."""
+
+    data: Literal["tuning", "changed_tuning"] = Field(
+        default="tuning",
+        description="The tuning split as it is; or, because classes that hardly overlap there pin "
+        "no threshold down, the tuning split and changed copies of it.",
+    )
+    copies: int = Field(
+        default=8, ge=1, le=64, description="Changed copies, drawn from the recipe's augmentation."
+    )
+
+
+class PopulationRecipe(RecipePart):
+    """What the training radiographs are. A bundle warns of input that differs."""
+
+    description: str = Field(min_length=1, description="In words.")
+    modalities: list[str] | None = Field(default=None, description="DICOM (0008,0060), if known.")
+    view_positions: list[str] | None = Field(
+        default=None, description="DICOM (0018,5101), if known."
+    )
+    age_years: tuple[float, float] | None = Field(
+        default=None, description="Youngest and oldest, if known."
+    )
+    limits: list[str] = Field(default=[], description="What the detector is not known to do.")
+    attribution: str = Field(default="", description="Whose data, under which licence.")
 
 
 class Recipe(RecipePart):
@@ -134,14 +220,38 @@ class Recipe(RecipePart):
     source: SourceRecipe = Field(description="Where the system comes from.")
     reported: ReportedRecipe | None = Field(default=None, description="What its source reported.")
     input: InputRecipe = Field(description="What the network is given.")
-    network: ScratchNetworkRecipe = Field(description="The network's shape.")
+    network: NetworkRecipe = Field(discriminator="kind", description="The network's shape.")
     augmentation: AugmentationRecipe = Field(
         default=AugmentationRecipe(), description="Random changes to training radiographs."
     )
     split: SplitRecipe = Field(default=SplitRecipe(), description="Who trains and who tunes.")
     training: TrainingRecipe = Field(description="How it is trained.")
+    calibration: CalibrationRecipe = Field(
+        default=CalibrationRecipe(),
+        description="On what the export calibrates and sets thresholds.",
+    )
+    population: PopulationRecipe | None = Field(
+        default=None, description="What the training radiographs are, where the recipe knows it."
+    )
 
     @model_validator(mode="after")
     def _check_sizes_fit(self) -> "Recipe":
-        self.network.map_size_px(self.input.size_px)
+        if isinstance(self.network, ScratchNetworkRecipe):
+            self.network.map_size_px(self.input.size_px)
+        return self
+
+    @model_validator(mode="after")
+    def _check_subtype_loss(self) -> "Recipe":
+        has_head = isinstance(self.network, BackboneNetworkRecipe) and self.network.has_subtype_head
+        if bool(self.training.subtype_loss_weight) != has_head:
+            raise ValueError(
+                "training.subtype_loss_weight and network.has_subtype_head: one without the other "
+                "does nothing; set both or neither"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_rate_has_one_master(self) -> "Recipe":
+        if self.training.schedule is not None and self.training.plateau is not None:
+            raise ValueError("training.schedule and training.plateau: both set the rate; keep one")
         return self

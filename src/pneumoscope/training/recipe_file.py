@@ -13,6 +13,8 @@ from pydantic_core import ErrorDetails
 from pneumoscope.core.errors import RecipeError, UsageError
 from pneumoscope.training.recipe import Recipe
 
+_NETWORK_KINDS = ("scratch", "backbone")
+
 
 class _StrictLoader(yaml.SafeLoader):
     """YAML that refuses a key that stands twice: one of the two would be silently ignored."""
@@ -143,7 +145,7 @@ def _list_index(place: list[Any], key: str, change: str) -> int:
 
 def _explain_error(detail: ErrorDetails) -> str:
     """Return one reason as ``path: what is wrong and what would be right``."""
-    path = ".".join(str(part) for part in detail["loc"])
+    path = ".".join(str(part) for part in _without_kind(detail["loc"]))
     if detail["type"] == "extra_forbidden":
         known = _keys_beside(detail["loc"])
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
@@ -160,26 +162,44 @@ def _explain_error(detail: ErrorDetails) -> str:
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
     """Return the keys that the schema knows where an unknown one was found."""
     model: type[BaseModel] = Recipe
+    inner_models: list[type[BaseModel]] = []
     for part in location[:-1]:
         if isinstance(part, int):
             continue
         field = model.model_fields.get(part)
-        inner = _model_in(field.annotation) if field else None
+        if field is None and part in _kinds(inner_models):
+            model = _kinds(inner_models)[str(part)]
+            continue
+        inner_models = _models_in(field.annotation) if field else []
+        inner = inner_models[0] if inner_models else None
         if inner is None:
             break
         model = inner
     return list(model.model_fields)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the recipe part inside ``X``, ``X | None`` or ``list[X]``."""
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the recipe parts inside ``X``, ``X | Y``, ``X | None`` or ``list[X]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _model_in(inner)
-        if found is not None:
-            return found
-    return None
+        return [annotation]
+    return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]
+
+
+def _kinds(models: Sequence[type[BaseModel]]) -> dict[str, type[BaseModel]]:
+    """Return the parts that a key ``kind`` tells apart, by their kind."""
+    return {
+        str(value): model
+        for model in models
+        if "kind" in model.model_fields
+        for value in getattr(model.model_fields["kind"].annotation, "__args__", ())
+    }
+
+
+def _without_kind(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return a place as it stands in the file: the checker adds the kind of network to it."""
+    if len(location) > 1 and location[0] == "network" and location[1] in _NETWORK_KINDS:
+        return location[0], *location[2:]
+    return location
 
 
 def _explain_part(part: BaseModel, *, depth: int) -> list[str]:

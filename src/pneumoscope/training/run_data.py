@@ -23,6 +23,7 @@ class RunData:
     training: NDArray[np.int64]  # (N,) row numbers
     tuning: NDArray[np.int64]
     target: NDArray[np.float32]  # (all rows,) 0 or 1; NaN where unknown
+    subtype: NDArray[np.int64]  # (all rows,) 0 normal, 1 bacterial, 2 viral; -1 where unknown
     facts: dict[str, Any]  # the `data` part of run.json
 
     @property
@@ -77,6 +78,7 @@ def prepare_data(
     ]
     facts = {
         "name": dataset.name,
+        "path": str(dataset.source),
         "fingerprint": cache.fingerprint(used),
         "origins": dict(sorted(Counter(table["origin"][used.tolist()].to_list()).items())),
         "n_training": len(training),
@@ -86,7 +88,21 @@ def prepare_data(
         "left_out": left_out,
     }
     target = table["target"].cast(float).fill_null(float("nan")).to_numpy().astype(np.float32)
-    return RunData(cache=cache, training=training, tuning=tuning, target=target, facts=facts)
+    return RunData(
+        cache=cache,
+        training=training,
+        tuning=tuning,
+        target=target,
+        subtype=_subtype_classes(target, table["subtype"].to_list()),
+        facts=facts,
+    )
+
+
+def _subtype_classes(target: NDArray[np.float32], subtypes: list[str | None]) -> NDArray[np.int64]:
+    """Return (N,) class numbers: 0 normal, 1 bacterial, 2 viral, -1 where nobody knows."""
+    classes = {"bacterial": 1, "viral": 2}
+    of_positive = np.array([classes.get(subtype or "", -1) for subtype in subtypes], dtype=np.int64)
+    return np.where(target == 0, 0, of_positive)
 
 
 def _is_copy_of(

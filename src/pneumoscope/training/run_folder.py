@@ -11,6 +11,8 @@ from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_file import load_recipe, recipe_yaml
 
 RUN_SCHEMA = 1
+RECIPE_FILE = "recipe.yaml"
+BUNDLE_FILE = "bundle.onnx"
 
 
 class RunFolder:
@@ -57,7 +59,7 @@ class RunFolder:
     def write_recipe(self) -> None:
         """Write recipe.yaml, every default written out."""
         if self.is_writer:
-            write_text(self.path / "recipe.yaml", recipe_yaml(self.recipe))
+            write_text(self.path / RECIPE_FILE, recipe_yaml(self.recipe))
 
     def write_facts(self) -> None:
         """Write run.json."""
@@ -90,4 +92,4 @@ def open_run(path: Path, *, needs_finished: bool = True) -> RunFolder:
             f"{path}: this run has not finished (state: {facts.get('state')}). "
             f"Continue it with `pneumoscope train ... --out {path} --resume`."
         )
-    return RunFolder(path, recipe=load_recipe(path / "recipe.yaml"), facts=facts)
+    return RunFolder(path, recipe=load_recipe(path / RECIPE_FILE), facts=facts)

@@ -1,0 +1,121 @@
+"""A bundle measured through its file alone, against figures worked out here from the pixels."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import accuracy_score, roc_auc_score
+from typer.testing import CliRunner
+
+from pneumoscope.cli.app import app
+from pneumoscope.core.errors import DatasetError
+from pneumoscope.data.open import open_dataset
+from pneumoscope.data.predictions import read_predictions
+from pneumoscope.detector.bundle import open_bundle
+from pneumoscope.study.evaluate_bundle import evaluate_bundle
+
+
+@pytest.fixture(scope="module")
+def tiny() -> ModuleType:
+    """Return the detector tests' bundle maker; test folders are no packages."""
+    path = Path(__file__).parents[1] / "detector" / "tiny_bundle.py"
+    spec = importlib.util.spec_from_file_location("tiny_bundle", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def bundle_path(tiny: ModuleType, tmp_path: Path) -> Path:
+    path: Path = tiny.write_bundle(tmp_path / "tiny.onnx")
+    return path
+
+
+@pytest.fixture
+def dataset_path(tmp_path: Path) -> Path:
+    """Pneumonia is brighter, mostly; every picture has another size, of whole cells."""
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 4), ("test", 12)):
+        for label, level in (("NORMAL", 0.4), ("PNEUMONIA", 0.6)):
+            folder = tmp_path / "data" / split / label
+            folder.mkdir(parents=True)
+            for index in range(n):
+                gray = np.full((14, 7 * (1 + index % 3)), 255 * (level + rng.normal(0, 0.15)))
+                Image.fromarray(gray.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
+    return tmp_path / "data"
+
+
+def test_figures_are_those_of_the_pixels(
+    tiny: ModuleType, bundle_path: Path, dataset_path: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    evaluation = evaluate_bundle(
+        open_bundle(bundle_path), open_dataset(dataset_path), out=out, show_progress=False
+    )
+    target, brightness = [], []
+    for path in sorted(dataset_path.glob("test/*/*.png")):
+        target.append(path.parent.name == "PNEUMONIA")
+        brightness.append(np.asarray(Image.open(path)).mean() / 255)
+    logit = 8 * np.array(brightness) - 4
+    probability = 1 / (1 + np.exp(-(logit + tiny.BIAS) / tiny.TEMPERATURE))
+    assert evaluation.scores["auroc"].value == pytest.approx(roc_auc_score(target, logit))
+    for name, threshold in (("balanced", 0.5), ("sensitive", 0.3), ("0.5", 0.5)):
+        point = evaluation.point(name)
+        assert point.threshold == threshold
+        expected = accuracy_score(target, probability >= threshold)
+        assert point.figures["accuracy"].value == pytest.approx(expected)
+    of_target = np.where(target, probability, 1 - probability)
+    assert evaluation.log_loss == pytest.approx(-np.log(of_target).mean(), rel=1e-5)
+    written = read_predictions(out / "predictions-test.csv")
+    assert len(written) == 24
+    assert np.sort(written.logit) == pytest.approx(np.sort(logit), abs=1e-5)
+
+
+def test_the_card_says_how_the_points_did_on_tuning(
+    bundle_path: Path, dataset_path: Path, tmp_path: Path
+) -> None:
+    bundle = open_bundle(bundle_path)
+    evaluation = evaluate_bundle(
+        bundle, open_dataset(dataset_path), out=tmp_path / "out", show_progress=False
+    )
+    on_tuning = evaluation.point("balanced").on_tuning
+    assert on_tuning["specificity"].value == 0.8
+    assert (on_tuning["specificity"].low, on_tuning["specificity"].high) == (0.7, 0.87)
+    assert evaluation.run.checkpoint_sha256 == bundle.sha256
+    assert evaluation.notice is not None  # trained on phantoms, measured on real files
+    assert "phantom" in evaluation.notice
+
+
+def test_every_reading_is_written_down(bundle_path: Path, dataset_path: Path) -> None:
+    for reading in (1, 2):
+        done = CliRunner().invoke(app, ["evaluate", str(bundle_path), "--data", str(dataset_path)])
+        assert done.exit_code == 0, done.output
+        folder = bundle_path.with_name("tiny-evaluation")
+        lines = (folder / "test-reads.jsonl").read_text().splitlines()
+        assert len(lines) == reading
+    assert json.loads(lines[0])["checkpoint_sha256"] == open_bundle(bundle_path).sha256
+    assert (folder / "report.html").stat().st_size > 10_000
+
+
+def test_a_bundle_knows_no_tuning_split(bundle_path: Path, dataset_path: Path) -> None:
+    words = ["evaluate", str(bundle_path), "--data", str(dataset_path), "--split", "tuning"]
+    error = CliRunner().invoke(app, words).exception
+    assert "does not know which radiographs tuned it" in str(error)
+
+
+def test_an_unreadable_radiograph_is_left_out_and_told(
+    bundle_path: Path, dataset_path: Path, tmp_path: Path
+) -> None:
+    (dataset_path / "test" / "NORMAL" / "0.png").write_bytes(b"no picture")
+    dataset, bundle = open_dataset(dataset_path), open_bundle(bundle_path)
+    evaluation = evaluate_bundle(bundle, dataset, out=tmp_path / "out", show_progress=False)
+    assert evaluation.data.left_out == ["test/NORMAL/0.png"]
+    assert evaluation.data.n == 23
+    with pytest.raises(DatasetError, match="0.png"):
+        evaluate_bundle(bundle, dataset, out=tmp_path / "strict", strict=True, show_progress=False)
