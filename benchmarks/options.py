@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 Part = Literal["step", "run", "pipeline", "predict"]
 PARTS: tuple[Part, ...] = get_args(Part)
+MIN_FILES = 96  # three batches of torch's side, of which the first is not counted
 KERAS_PYTHON = Path(".venv-keras/bin/python")
 
 
@@ -73,6 +74,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> Options:
     found = parser.parse_args(words)
     if found.data is None and found.only != ("predict",):
         parser.error("--data is missing; only --only predict does without")
+    if found.n_files is not None and found.n_files < MIN_FILES:
+        parser.error(f"--n-files: {found.n_files} are too few; give {MIN_FILES} or more")
     is_quick: bool = found.quick
     return Options(
         data=found.data,
@@ -91,7 +94,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> Options:
         pictures=found.pictures,
         bundle=found.bundle,
         int8_bundle=found.int8_bundle,
-        n_files=found.n_files or (96 if is_quick else 1000),
+        n_files=found.n_files or (MIN_FILES if is_quick else 1000),
         files_limit_s=2 if is_quick else 8,
         n_block_files=16 if is_quick else 160,
         n_rounds=1 if is_quick else 5,
@@ -110,7 +113,7 @@ def _add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n-files",
         type=_parse_count,
-        help="Names that predict answers, 96 at least; default 1000.",
+        help="Names that predict answers; default 1000.",
     )
     parser.add_argument(
         "--n-memory-files", type=_parse_count, help="Of predict's memory; default 10000."

@@ -21,7 +21,12 @@ from benchmarks.keras_side import (
     SIZE_PX,
 )
 from benchmarks.options import PARTS, parse_arguments
-from benchmarks.parts import check_same_work, compare_pipeline, compare_steps
+from benchmarks.parts import (
+    check_same_work,
+    compare_pipeline,
+    compare_steps,
+    recipes_that_read_pixels,
+)
 from benchmarks.piece import StepClock, peak_memory_mib
 from benchmarks.processes import PieceError, read_result, run_piece
 from benchmarks.subset import make_subset, take_share
@@ -79,6 +84,7 @@ def test_only_takes_parts_in_a_fixed_order(tmp_path: Path) -> None:
         ([], "--data is missing"),
         (["--only", "predict,run"], "--data is missing"),
         (["--only", "predict", "--bundle", "nowhere.onnx"], "no such file"),
+        (["--only", "predict", "--n-files", "95"], "95 are too few"),
     ],
 )
 def test_wrong_words_end_with_status_2(
@@ -441,13 +447,14 @@ def test_program_writes_what_it_prints(run_program, capsys: pytest.CaptureFixtur
     found = [(row["part"], row["ratio"], row["verdict"]) for row in results["rows"]]
     step = [("a", 3.0, verdict) for verdict in ("met", "met", "met", "met", "no bar", "no bar")]
     run = [("b", 2.0, "missed"), ("d", 3.0, "no bar")]
-    training = [*step, *run, *[("c", 1.02, "met")] * 5]
+    n_pipelines = len(recipes_that_read_pixels())
+    training = [*step, *run, *[("c", 1.02, "met")] * n_pipelines]
     files = [("e", 4.0, "missed"), ("e", 6.0, "missed"), ("e", 8.0, "no bar"), ("e", 3.2, "met")]
     files += [("e", 3.2, "no bar")] if len(os.sched_getaffinity(0)) > 1 else []
     rest = [("f", 0.9, "met"), ("f", None, "met"), ("f", None, "no bar")]
     rest += [("g", 5.0, "met"), ("h", None, "met")]
     assert found == [*training, *files, *rest]
-    assert page.count("**met**") == 9 + 5
+    assert page.count("**met**") == 4 + n_pipelines + 5
     assert not (out / "work").exists()
 
 

@@ -149,7 +149,9 @@ def test_a_second_reading_is_numbered_and_keeps_the_operating_points(
     evaluated, dataset, predictor, tmp_path, caplog, monkeypatch
 ) -> None:
     run, first = evaluated
-    monkeypatch.setattr(evaluate, "_write", lambda *results: None)  # figures take seconds
+    monkeypatch.setattr(
+        evaluate, "write_results", lambda *results, **options: None
+    )  # figures take seconds
     with caplog.at_level(logging.WARNING):
         second = evaluate_run(run, dataset, out=tmp_path / "again", predict=predictor(8))
     assert (first.reading, second.reading) == (1, 2)

@@ -224,7 +224,7 @@ def test_a_channel_that_never_varies_does_not_break_the_score(training: Tensor) 
 def test_the_first_three_levels_are_looked_at_and_no_later_one(training: Tensor) -> None:
     network = FourLevels().eval()
     head = fit_atypicality(network, [training])
-    assert len(head.mean) == 2 * (6 + 10 + 10)
+    assert len(head.mean) == 2 * (6 + 10)
     assert np.isfinite(score(network, head, training)).all()
 
 

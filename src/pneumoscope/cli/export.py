@@ -50,6 +50,8 @@ def export(
         f"{out}: largest difference from torch {parity.max_abs_logit:.1e} on {parity.n} pictures, "
         f"{parity.n_bytes / 1e6:.1f} MB"
     )
+    if parity.auroc_changed is not None:
+        typer.echo(f"AUROC on the changed copies of the tuning split: {parity.auroc_changed:.5f}")
     if parity.auroc_fp32 is not None and parity.auroc_int8 is not None:
         typer.echo(
             f"AUROC on the tuning split: fp32 {parity.auroc_fp32:.4f}, int8 {parity.auroc_int8:.4f}"

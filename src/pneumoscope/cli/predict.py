@@ -50,7 +50,7 @@ def predict(
     fast_decode: Annotated[
         bool,
         typer.Option("--fast-decode", help="Decode JPEGs at a smaller scale: quicker, and the "
-                     "probability may move by less than 0.01."),
+                     "probability may move by 0.02."),
     ] = False,
 ) -> None:  # fmt: skip
     """Find pneumonia in radiographs. Research use only.

@@ -74,7 +74,7 @@ def train(
 
 def _export(run: "RunFolder", dataset: "Dataset") -> None:
     """Write the run's bundle. If that fails, the run is still a run: it is told."""
-    from pneumoscope.core.errors import ExportError
+    from pneumoscope.core.errors import DatasetError, ExportError, RunError
     from pneumoscope.training.export import export_bundle
     from pneumoscope.training.run_folder import BUNDLE_FILE
 
@@ -83,7 +83,7 @@ def _export(run: "RunFolder", dataset: "Dataset") -> None:
         return  # of this very run, which had ended before
     try:
         parity = export_bundle(run, dataset, path)
-    except ExportError as error:
+    except (ExportError, DatasetError, RunError) as error:
         typer.echo(f"no bundle was written: {error}", err=True)
         return
     typer.echo(

@@ -27,6 +27,9 @@ from pneumoscope.imaging.read import read_radiograph
 from pneumoscope.imaging.source import MAX_PIXELS, read_source
 
 LARGE_PIXELS: Final = 16_000_000  # few radiographs have more
+# A JPEG decoded at a smaller scale keeps at least so many times the square's side: the decoder
+# scales in another way than the graph, and the graph then has something left to smooth.
+_SCALED_SIDES: Final = 2
 
 Source = Path | str | bytes | NDArray[np.uint8]
 
@@ -110,7 +113,7 @@ class Detector:
                 data,
                 name=title,
                 max_pixels=most_pixels,
-                scaled_to_px=self.card.size_px if fast_decode else None,
+                scaled_to_px=_SCALED_SIDES * self.card.size_px if fast_decode else None,
             )
             return self._answer(radiograph, title, sha256, point, source=encoded)
 

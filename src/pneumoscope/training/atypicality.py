@@ -25,8 +25,8 @@ from pneumoscope.core.errors import DatasetError, RunError
 from pneumoscope.models.network import DetectorNetwork
 
 MIN_RADIOGRAPHS = 32  # fewer say nothing about how radiographs vary
-_N_LEVELS = 3  # maps at 1/2, 1/4 and 1/8 of the picture; later ones set less apart
-_N_AXES = 64  # of 160 with an EfficientNet-Lite0; between 16 and 256 the choice hardly matters
+_N_LEVELS = 2  # maps at 1/2 and 1/4 of the picture; later ones take compression for strangeness
+_N_AXES = 64  # of 80 with an EfficientNet-Lite0; with 32 the figures are the same
 _SCALE = (0.5, 1.0)  # of a copy's side before it is enlarged again
 _GAMMA = (0.75, 1.33)
 _NOISE_SD = 0.02

@@ -159,6 +159,7 @@ def _finish(
     map_size = module.map_size_px()
     check_graph(bundle, map_size_px=map_size)
     parity = compare(bundle, module, dataset, _rows_to_compare(data))
+    parity = replace(parity, auroc_changed=_auroc_changed(answers))
     advance(1)
     if precision == "int8":
         graph = quantise(
@@ -202,6 +203,14 @@ def _rows_to_compare(data: RunData) -> NDArray[np.int64]:
     """Return rows to take pictures from, first of tuning, then of training."""
     spread = evenly_spaced(data.tuning, 24)  # some of which may have become unreadable
     return np.concatenate([spread, np.setdiff1d(data.tuning, spread), data.training])
+
+
+def _auroc_changed(answers: TuningAnswers) -> float | None:
+    """Return the AUROC over all changed copies together; None without any."""
+    copies = answers.changed_logit
+    if len(copies) == 0:
+        return None
+    return auroc(copies.reshape(-1), np.tile(answers.target, len(copies)))
 
 
 def _check_fall(fp32: TuningAnswers, int8: TuningAnswers) -> tuple[float, float]:

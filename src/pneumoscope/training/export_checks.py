@@ -38,6 +38,7 @@ class Parity:
     n_bytes: int = 0  # of the bundle
     auroc_fp32: float | None = None  # on the tuning split; both are None unless int8 was asked for
     auroc_int8: float | None = None
+    auroc_changed: float | None = None  # on the tuning split's changed copies, where there are any
 
 
 def start_session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
