@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import subprocess
@@ -76,9 +77,13 @@ def test_without_a_log_there_are_no_readings(tmp_path) -> None:
     assert read_log(tmp_path) == []
 
 
-def test_a_log_that_cannot_be_written_is_an_error(tmp_path) -> None:
+def test_a_log_that_cannot_be_written_is_an_error(tmp_path, monkeypatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StorageError, match=r"test-reads\.jsonl"):
-        record(tmp_path / "missing")
+        record(tmp_path)
 
 
 def test_commit_is_that_of_the_tracked_code(tmp_path) -> None:
