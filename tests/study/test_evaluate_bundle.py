@@ -47,6 +47,8 @@ def dataset_path(tmp_path: Path) -> Path:
             folder.mkdir(parents=True)
             for index in range(n):
                 gray = np.full((14, 7 * (1 + index % 3)), 255 * (level + rng.normal(0, 0.15)))
+                if (split, label, index) == ("test", "NORMAL", 1):
+                    gray[:] = 0  # the tiny bundle finds black atypical
                 Image.fromarray(gray.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
     return tmp_path / "data"
 
@@ -72,6 +74,8 @@ def test_figures_are_those_of_the_pixels(
         assert point.figures["accuracy"].value == pytest.approx(expected)
     of_target = np.where(target, probability, 1 - probability)
     assert evaluation.log_loss == pytest.approx(-np.log(of_target).mean(), rel=1e-5)
+    n_atypical = int((1 - np.array(brightness) > 0.98).sum())  # as the tiny bundle defines it
+    assert any(line.startswith(f"{n_atypical} of 24 ") for line in evaluation.caveats)
     written = read_predictions(out / "predictions-test.csv")
     assert len(written) == 24
     assert np.sort(written.logit) == pytest.approx(np.sort(logit), abs=1e-5)

@@ -88,7 +88,7 @@ def evaluate_bundle(
         checkpoint_sha256=bundle.sha256,
         results=out,
     )
-    rows, predictions, maps = _answer(
+    rows, predictions, maps, n_atypical = _answer(
         bundle, dataset, roles.test, strict=strict, show_progress=show_progress
     )
     target = predictions.target
@@ -102,7 +102,7 @@ def evaluate_bundle(
     thresholds = {point.name: point.threshold for point in card.operating_points} | {HALF: 0.5}
     evaluation = Evaluation(
         notice=notice(data, run),
-        caveats=_caveats(card, left_out=data.left_out),
+        caveats=_caveats(card, n_atypical=n_atypical, n=data.n, left_out=data.left_out),
         evaluated=datetime.now(UTC).isoformat(timespec="seconds"),
         package_version=pneumoscope.__version__,
         reading=reading,
@@ -139,9 +139,10 @@ def evaluate_bundle(
 
 def _answer(
     bundle: Bundle, dataset: Dataset, rows: NDArray[np.int64], *, strict: bool, show_progress: bool
-) -> tuple[NDArray[np.int64], Predictions, Maps]:
-    """Return the rows that could be read, and the bundle's answers on them."""
+) -> tuple[NDArray[np.int64], Predictions, Maps, int]:
+    """Return the rows that could be read, the bundle's answers, and how many it finds atypical."""
     kept, logits, probabilities, cams = [], [], [], []
+    n_atypical = 0
     with progress_bar("Evaluating", len(rows), show=show_progress) as advance:
         for row in rows.tolist():
             advance(1)
@@ -156,6 +157,7 @@ def _answer(
             logits.append(float(answer.logit[0]))
             probabilities.append(float(answer.probability[0]))
             cams.append(answer.cam[0])
+            n_atypical += bool(answer.atypicality[0] > bundle.card.atypicality.threshold)
     if not kept:
         raise DatasetError(
             f"{dataset.name}: none of the {len(rows):,} radiographs of its test split could be "
@@ -165,7 +167,7 @@ def _answer(
     predictions = make_predictions(
         dataset.manifest.table[kept], logit=logit, probability=np.array(probabilities)
     )
-    return np.array(kept), predictions, Maps(logit=logit, cam=np.stack(cams))
+    return np.array(kept), predictions, Maps(logit=logit, cam=np.stack(cams)), n_atypical
 
 
 def _point(point: PointCard, predictions: Predictions, *, n_tuning: int) -> PointResult:
@@ -239,8 +241,13 @@ def _run_record(bundle: Bundle) -> RunRecord:
     )
 
 
-def _caveats(card: BundleCard, *, left_out: list[str]) -> list[str]:
-    lines = [_CALIBRATED.format(fitted_on=card.calibration.fitted_on), *card.limits]
+def _caveats(card: BundleCard, *, n_atypical: int, n: int, left_out: list[str]) -> list[str]:
+    lines = [
+        _CALIBRATED.format(fitted_on=card.calibration.fitted_on),
+        f"{n_atypical:,} of {n:,} radiographs ({n_atypical / n:.1%}) are flagged as atypical; of "
+        f"the tuning split it was {card.atypicality.share_flagged_on_tuning:.1%}.",
+        *card.limits,
+    ]
     if left_out:
         lines.append(f"{len(left_out):,} images could not be read and are left out.")
     return lines
