@@ -1,7 +1,9 @@
 """What every test may use."""
 
+import importlib.util
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -19,3 +21,15 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("PNEUMOSCOPE_DATA is not set: this test needs the Kermany radiographs")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModuleType:
+    """Return tests/detector/tiny_bundle.py as a module; test folders are no packages."""
+    path = Path(__file__).parent / "detector" / "tiny_bundle.py"
+    spec = importlib.util.spec_from_file_location("tiny_bundle", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -277,8 +277,8 @@ def test_step_clock_without_a_counted_step_has_no_figures(fake_time: FakeTime) -
 
 def test_peak_memory_sees_what_was_held_and_let_go() -> None:
     before = peak_memory_mib()
-    now_mib = int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
-    n_mib = int(before - now_mib) + 64  # reaches above any earlier peak
+    # By itself above any earlier peak: what else is resident may be paged out meanwhile.
+    n_mib = int(before) + 64
     block = np.ones(n_mib * 2**20, dtype=np.uint8)
     del block
     assert peak_memory_mib() >= before + 32

@@ -1,10 +1,10 @@
 """The benchmark of `predict`: its arithmetic, its folders, and its own pieces on a tiny bundle."""
 
 import argparse
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -122,14 +122,8 @@ def test_examples_are_there() -> None:
 
 
 @pytest.fixture
-def tiny_bundle(tmp_path: Path) -> Path:
-    path = Path(__file__).parents[1] / "detector" / "tiny_bundle.py"
-    specification = importlib.util.spec_from_file_location("tiny_bundle", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.write_bundle(tmp_path / "tiny.onnx", size_px=32)
+def tiny_bundle(tiny: ModuleType, tmp_path: Path) -> Path:
+    return tiny.write_bundle(tmp_path / "tiny.onnx", size_px=32)
 
 
 @pytest.fixture

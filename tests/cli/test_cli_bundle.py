@@ -1,6 +1,5 @@
 """`pneumoscope bundle`: the card at a shell."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -9,18 +8,6 @@ from types import ModuleType
 import pytest
 
 from pneumoscope.cli.app import main
-
-
-@pytest.fixture(scope="session")
-def tiny() -> ModuleType:
-    """Return tests/detector/tiny_bundle.py; test folders are no packages."""
-    path = Path(__file__).parents[1] / "detector" / "tiny_bundle.py"
-    spec = importlib.util.spec_from_file_location("tiny_bundle", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:

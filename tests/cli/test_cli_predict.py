@@ -1,7 +1,6 @@
 """`pneumoscope predict`: words in; answers, pictures and an exit status out."""
 
 import csv
-import importlib.util
 import io
 import json
 import os
@@ -18,18 +17,6 @@ from PIL import Image
 from pneumoscope.cli.app import main
 from pneumoscope.detector.card import RESEARCH_USE
 from pneumoscope.detector.predict import load
-
-
-@pytest.fixture(scope="session")
-def tiny() -> ModuleType:
-    """Return tests/detector/tiny_bundle.py; test folders are no packages."""
-    path = Path(__file__).parents[1] / "detector" / "tiny_bundle.py"
-    spec = importlib.util.spec_from_file_location("tiny_bundle", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A tiny bundle for the detector's tests."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -10,18 +9,6 @@ import pytest
 from PIL import Image
 
 from pneumoscope.detector.predict import Detector, load
-
-
-@pytest.fixture(scope="session")
-def tiny() -> ModuleType:
-    """Return tiny_bundle.py as a module; test folders are no packages."""
-    path = Path(__file__).with_name("tiny_bundle.py")
-    spec = importlib.util.spec_from_file_location("tiny_bundle", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

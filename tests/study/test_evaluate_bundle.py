@@ -1,6 +1,5 @@
 """A bundle measured through its file alone, against figures worked out here from the pixels."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -17,18 +16,6 @@ from pneumoscope.data.open import open_dataset
 from pneumoscope.data.predictions import read_predictions
 from pneumoscope.detector.bundle import open_bundle
 from pneumoscope.study.evaluate_bundle import evaluate_bundle
-
-
-@pytest.fixture(scope="module")
-def tiny() -> ModuleType:
-    """Return the detector tests' bundle maker; test folders are no packages."""
-    path = Path(__file__).parents[1] / "detector" / "tiny_bundle.py"
-    spec = importlib.util.spec_from_file_location("tiny_bundle", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pneumoscope.core.errors import RunError, UsageError
+from pneumoscope.core.errors import RunError
 
 
 class Precision(StrEnum):
@@ -34,10 +34,9 @@ def export(
 
     Temperature, operating points and the atypicality threshold come from the tuning split.
     """
-    if out.suffix != ".onnx":  # before torch loads
-        raise UsageError(f"{out}: a bundle's name ends in .onnx. Write to {out}.onnx, say.")
-    from pneumoscope.training.run_folder import open_run
+    from pneumoscope.training.run_folder import check_bundle_name, open_run
 
+    check_bundle_name(out)  # before torch loads
     opened = open_run(run)
     place = data or _place_of_data(run, opened.facts["data"])
     from pneumoscope.data.open import open_dataset

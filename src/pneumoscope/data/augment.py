@@ -9,6 +9,7 @@ one by one with the same pixels.
 import io
 import math
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -105,6 +106,7 @@ def draw_parameters(
     )
 
 
+@lru_cache(maxsize=1)  # asked for at every step: it draws for the whole dataset
 def draw_copy_parameters(
     recipe: AugmentationRecipe, count: int, *, copy: int
 ) -> AugmentationParameters:

@@ -1,6 +1,7 @@
 """The bundle's card: the JSON under the key ``pneumoscope`` of its ONNX metadata."""
 
-from typing import Literal
+from dataclasses import asdict
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +30,11 @@ class PointCard(CardPart):
     sensitivity_interval: tuple[float, float] | None = None
     specificity_interval: tuple[float, float] | None = None
     measured_on: str
+
+    @classmethod
+    def of(cls, point: OperatingPoint) -> Self:
+        """Return the card's part for an operating point."""
+        return cls(**asdict(point))
 
     def operating_point(self) -> OperatingPoint:
         """Return it as the type that the rest of the package uses."""

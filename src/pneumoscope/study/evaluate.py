@@ -228,11 +228,7 @@ def _measure(
             f"{subject.split} split could be read. Run: pneumoscope data audit DATASET"
         )
     target = predictions.target
-    if target.all() or not target.any():
-        raise RunError(
-            f"{subject.dataset.name}: of its {subject.split} split only one class could be read. "
-            "Run: pneumoscope data audit DATASET"
-        )
+    check_both_were_read(predictions, dataset=subject.dataset.name, split=subject.split)
     data = data_record(
         subject.dataset,
         predictions,
@@ -280,6 +276,16 @@ def _add_maps(subject: _Subject, evaluation: Evaluation, predictions: Prediction
     return evaluation.model_copy(
         update={"localisation": localisation, "map_sanity": check_maps(run, dataset, rows)}
     )
+
+
+def check_both_were_read(predictions: Predictions, *, dataset: str, split: EvaluatedSplit) -> None:
+    """Refuse predictions on one class. Raises: RunError: that is all that could be read."""
+    target = predictions.target
+    if target.all() or not target.any():
+        raise RunError(
+            f"{dataset}: of its {split} split only one class could be read. "
+            "Run: pneumoscope data audit DATASET"
+        )
 
 
 def write_results(

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 import pneumoscope
-from pneumoscope.core.errors import DatasetError, RadiographError, RunError
+from pneumoscope.core.errors import DatasetError, RadiographError
 from pneumoscope.data.cache import open_cache
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.predictions import Predictions, make_predictions
@@ -29,7 +29,7 @@ from pneumoscope.report.results import (
     Reported,
     RunRecord,
 )
-from pneumoscope.study.evaluate import check_folder, write_results
+from pneumoscope.study.evaluate import check_both_were_read, check_folder, write_results
 from pneumoscope.study.localisation import has_boxes, measure_localisation
 from pneumoscope.study.measurement import (
     HALF,
@@ -92,11 +92,7 @@ def evaluate_bundle(
         bundle, dataset, roles.test, strict=strict, show_progress=show_progress
     )
     target = predictions.target
-    if target.all() or not target.any():
-        raise RunError(
-            f"{dataset.name}: of its test split only one class could be read. "
-            "Run: pneumoscope data audit DATASET"
-        )
+    check_both_were_read(predictions, dataset=dataset.name, split="test")
     data = data_record(dataset, predictions, split="test", rows=roles.test, fingerprint=fingerprint)
     run = _run_record(bundle)
     thresholds = {point.name: point.threshold for point in card.operating_points} | {HALF: 0.5}

@@ -13,7 +13,8 @@ To use it: `fit_atypicality` on training radiographs, score the tuning split, `t
 these scores; a picture is flagged when its score is *above* the threshold.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -168,7 +169,7 @@ def _pooled_features(
     # A generator each: what is drawn must not depend on how the radiographs are batched.
     ways = [
         (way, torch.Generator().manual_seed(seed))
-        for seed, way in enumerate((_disturb, _shrink) if has_copies else ())
+        for seed, way in enumerate(_WAYS if has_copies else ())
     ]
     was_training = network.training
     network.eval()
@@ -200,46 +201,57 @@ def _pooled_features(
     return features
 
 
-def _disturb(gray: Tensor, generator: torch.Generator) -> Tensor:
-    """Return copies, each (S, S), of another sharpness, exposure and grain.
+def _change(
+    gray: Tensor,
+    generator: torch.Generator,
+    *,
+    resize: Callable[[Tensor, int], Tensor],
+    grain: float,
+) -> Tensor:
+    """Return copies (N, 1, S, S) of another size, exposure and grain.
 
     Args:
         gray: (N, 1, S, S) in [0, 1], on the CPU.
         generator: What is drawn comes from it, in the order of the radiographs.
+        resize: Makes a picture (1, 1, S, S) as small as is drawn, and fills the square again.
+        grain: Largest standard deviation of the noise.
     """
     copies = []
     for one in gray[:, None]:
         scale, gamma, noise = torch.rand(3, generator=generator).tolist()
         side_px = round(one.shape[-1] * (_SCALE[0] + (_SCALE[1] - _SCALE[0]) * scale))
-        copy = functional.interpolate(one, size=side_px, mode="bilinear", antialias=True)
-        copy = functional.interpolate(copy, size=one.shape[-2:], mode="bilinear", antialias=True)
+        copy = resize(one, side_px)
         copy = copy.clamp(0, 1) ** (_GAMMA[0] * (_GAMMA[1] / _GAMMA[0]) ** gamma)
-        grain = torch.randn(one.shape, generator=generator)
-        copies.append((copy + _NOISE_SD * noise * grain).clamp(0, 1))
+        copies.append(
+            (copy + grain * noise * torch.randn(one.shape, generator=generator)).clamp(0, 1)
+        )
     return torch.cat(copies) if copies else gray
 
 
-def _shrink(gray: Tensor, generator: torch.Generator) -> Tensor:
-    """Return copies, each (S, S), without the traces of compression, of full sharpness.
+def _enlarge_again(picture: Tensor, side_px: int) -> Tensor:
+    """Return the picture less sharp: shrunk to ``side_px`` and enlarged again."""
+    small = _resize(picture, side_px)
+    return _resize(small, picture.shape[-1])
+
+
+def _fill_by_mirror(picture: Tensor, side_px: int) -> Tensor:
+    """Return the picture without the traces of compression, of full sharpness.
 
     Shrinking takes the traces away, and enlarging again would take the sharpness, too. So the
     picture stays small, and the rest of the square is its mirror image: where something lies
     does not matter to means and deviations over the positions.
-
-    Args:
-        gray: (N, 1, S, S) in [0, 1], on the CPU.
-        generator: What is drawn comes from it, in the order of the radiographs.
     """
-    copies = []
-    for one in gray[:, None]:
-        scale, gamma, noise = torch.rand(3, generator=generator).tolist()
-        whole_px = one.shape[-1]
-        side_px = round(whole_px * (_SCALE[0] + (_SCALE[1] - _SCALE[0]) * scale))
-        side_px = max(side_px, whole_px // 2 + 1)  # a mirror image is smaller than the picture
-        copy = functional.interpolate(one, size=side_px, mode="bilinear", antialias=True)
-        rest_px = whole_px - side_px
-        copy = functional.pad(copy, (0, rest_px, 0, rest_px), mode="reflect")
-        copy = copy.clamp(0, 1) ** (_GAMMA[0] * (_GAMMA[1] / _GAMMA[0]) ** gamma)
-        grain = torch.randn(one.shape, generator=generator)
-        copies.append((copy + _NOISE_SD / 2 * noise * grain).clamp(0, 1))
-    return torch.cat(copies)
+    whole_px = picture.shape[-1]
+    side_px = max(side_px, whole_px // 2 + 1)  # a mirror image is smaller than the picture
+    rest_px = whole_px - side_px
+    return functional.pad(_resize(picture, side_px), (0, rest_px, 0, rest_px), mode="reflect")
+
+
+def _resize(picture: Tensor, side_px: int) -> Tensor:
+    return functional.interpolate(picture, size=side_px, mode="bilinear", antialias=True)
+
+
+_WAYS = (
+    partial(_change, resize=_enlarge_again, grain=_NOISE_SD),
+    partial(_change, resize=_fill_by_mirror, grain=_NOISE_SD / 2),
+)

@@ -69,7 +69,6 @@ class Classifier(pl.LightningModule):
             else copy.deepcopy(self.network).requires_grad_(False)
         )
         self._n_rows = n_rows
-        self._copy_parameters: tuple[int, AugmentationParameters] | None = None
         self.epoch_figures: dict[str, float] = {}
         self._n_seen = 0
         self._n_steps_done = 0
@@ -204,10 +203,7 @@ class Classifier(pl.LightningModule):
         recipe = self.recipe.augmentation
         if recipe.copies is not None:
             copy_index = self.current_epoch % recipe.copies
-            if self._copy_parameters is None or self._copy_parameters[0] != copy_index:
-                drawn = draw_copy_parameters(recipe, self._n_rows, copy=copy_index)
-                self._copy_parameters = copy_index, drawn
-            return self._copy_parameters[1].take(batch.rows)
+            return draw_copy_parameters(recipe, self._n_rows, copy=copy_index).take(batch.rows)
         # Drawn for the whole step, then this process's part taken: the radiographs are changed
         # alike however many devices share them.
         drawn = draw_parameters(

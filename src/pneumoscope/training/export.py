@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pneumoscope.core.errors import ExportError, RunError, UsageError
+from pneumoscope.core.errors import ExportError, RunError
 from pneumoscope.core.files import write_bytes, write_text
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.progress import progress_bar
@@ -38,7 +38,7 @@ from pneumoscope.training.inference import load_network
 from pneumoscope.training.machine import keep_freed_memory
 from pneumoscope.training.quantise import quantise
 from pneumoscope.training.run_data import RunData, prepare_data
-from pneumoscope.training.run_folder import RunFolder
+from pneumoscope.training.run_folder import RunFolder, check_bundle_name
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def export_bundle(
             int8 costs more than 0.002 of the tuning AUROC. Nothing is written.
         StorageError: the disk is full, or the folder can't be written.
     """
-    check_name(out)
+    check_bundle_name(out)
     keep_freed_memory()
     with progress_bar("Exporting", 6, show=show_progress) as advance:
         network = load_network(run)
@@ -122,12 +122,6 @@ def export_bundle(
     )
     _log.info("%s: %d bytes", out, len(content))
     return replace(parity, n_bytes=len(content))
-
-
-def check_name(out: Path) -> None:
-    """Refuse a file that does not end in ``.onnx``. Raises: UsageError."""
-    if out.suffix != ".onnx":
-        raise UsageError(f"{out}: a bundle's name ends in .onnx. Write to {out}.onnx, say.")
 
 
 def evenly_spaced(rows: NDArray[np.int64], n: int) -> NDArray[np.int64]:

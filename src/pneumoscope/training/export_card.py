@@ -70,18 +70,7 @@ def make_card(
         precision="int8" if precision == "int8" else "fp32",
         size_px=recipe.input.size_px,
         map_kind="CAM" if is_pooled_linear else "Grad-CAM",
-        operating_points=tuple(
-            PointCard(
-                name=point.name,
-                threshold=point.threshold,
-                sensitivity=point.sensitivity,
-                specificity=point.specificity,
-                sensitivity_interval=point.sensitivity_interval,
-                specificity_interval=point.specificity_interval,
-                measured_on=point.measured_on,
-            )
-            for point in choices.operating_points
-        ),
+        operating_points=tuple(map(PointCard.of, choices.operating_points)),
         calibration=CalibrationCard(
             temperature=choices.calibration.temperature,
             bias=choices.calibration.bias,

@@ -1,5 +1,6 @@
 """Answers of a trained run on rows of a dataset."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,14 +47,23 @@ def predict_pixels(network: DetectorNetwork, pixels: NDArray[np.uint8]) -> NDArr
 
     Returns: (N,).
     """
-    device = next(network.parameters()).device
-    answers = []
     with torch.inference_mode():
-        for start in range(0, len(pixels), EVALUATION_BATCH):
-            part = torch.from_numpy(np.array(pixels[start : start + EVALUATION_BATCH]))
-            gray = part[:, None].to(device).float().div_(255)
-            answers.append(network(gray.contiguous(memory_format=torch.channels_last)).cpu())
+        answers = [network(gray).cpu() for gray in gray_parts(network, pixels)]
     return np.concatenate([answer.numpy() for answer in answers]).astype(np.float64)
+
+
+def gray_parts(network: DetectorNetwork, pixels: NDArray[np.uint8]) -> Iterator[torch.Tensor]:
+    """Yield radiographs as a network takes them: (at most 64, 1, H, W) in [0, 1], on its device.
+
+    Args:
+        network: Whose device it is.
+        pixels: (N, H, W), gray values of the network's own size.
+    """
+    device = next(network.parameters()).device
+    for start in range(0, len(pixels), EVALUATION_BATCH):
+        part = torch.from_numpy(np.array(pixels[start : start + EVALUATION_BATCH]))
+        gray = part[:, None].to(device).float().div_(255)
+        yield gray.contiguous(memory_format=torch.channels_last)
 
 
 def predict_rows(

@@ -11,8 +11,7 @@ from pneumoscope.data.cache import open_cache
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.models.cam import evidence_map
 from pneumoscope.models.network import DetectorNetwork
-from pneumoscope.training.batches import EVALUATION_BATCH
-from pneumoscope.training.inference import load_network, readable_rows
+from pneumoscope.training.inference import gray_parts, load_network, readable_rows
 from pneumoscope.training.networks import build_network
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.run_folder import RunFolder
@@ -59,15 +58,11 @@ def map_pixels(network: DetectorNetwork, pixels: NDArray[np.uint8]) -> Maps:
         network: In evaluation mode.
         pixels: (N, H, W), gray values of the network's own size.
     """
-    device = next(network.parameters()).device
     logits, cams = [], []
     with torch.inference_mode():
-        for start in range(0, len(pixels), EVALUATION_BATCH):
-            part = torch.from_numpy(np.array(pixels[start : start + EVALUATION_BATCH]))
-            gray = part[:, None].to(device).float().div_(255)
-            levels = network.levels(gray.contiguous(memory_format=torch.channels_last))
+        for gray in gray_parts(network, pixels):
             logit, cam = evidence_map(
-                levels[-1],
+                network.levels(gray)[-1],
                 dense=[layer for layer in network.dense if isinstance(layer, torch.nn.Linear)],
                 head=network.head,
                 pooling=network.pooling,

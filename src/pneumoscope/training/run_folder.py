@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pneumoscope.core.errors import RunError
+from pneumoscope.core.errors import RunError, UsageError
 from pneumoscope.core.files import write_json, write_text
 from pneumoscope.data.predictions import Predictions, read_predictions
 from pneumoscope.training.recipe import Recipe
@@ -13,6 +13,12 @@ from pneumoscope.training.recipe_file import load_recipe, recipe_yaml
 RUN_SCHEMA = 1
 RECIPE_FILE = "recipe.yaml"
 BUNDLE_FILE = "bundle.onnx"
+
+
+def check_bundle_name(path: Path) -> None:
+    """Refuse a file that does not end in ``.onnx``. Raises: UsageError."""
+    if path.suffix != ".onnx":
+        raise UsageError(f"{path}: a bundle's name ends in .onnx. Write to {path}.onnx, say.")
 
 
 class RunFolder:
