@@ -71,9 +71,13 @@ def test_recipes_lists_and_explains(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["recipes"], monkeypatch) == 0
-    assert "gray-150" in capsys.readouterr().out
+    detectors, generators = capsys.readouterr().out.split("gan train")
+    assert "gray-150" in detectors
+    assert "dcgan-64" in generators
     assert run(["recipes", "gray-150"], monkeypatch) == 0
     assert "# Radiographs a step." in capsys.readouterr().out
+    assert run(["recipes", "dcgan-64"], monkeypatch) == 0
+    assert "latent" in capsys.readouterr().out
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -265,6 +265,22 @@ def test_another_dataset_is_refused(run: RunFolder, tmp_path: Path) -> None:
         export_bundle(run, other, tmp_path / "b.onnx", show_progress=False)
 
 
+@pytest.mark.parametrize(("kind", "is_told"), [("generated", True), ("repeated", False)])
+def test_generated_pictures_that_taught_it_stand_among_its_limits(
+    run: RunFolder,
+    tmp_path: Path,
+    export_again: Callable[..., Parity],
+    kind: str,
+    is_told: bool,
+) -> None:
+    taught = open_run(Path(shutil.copytree(run.path, tmp_path / "taught")))
+    taught.facts["data"]["added"] = {"kind": kind, "target": 0, "count": 2500}
+    export_again(taught, tmp_path / "b.onnx")
+    told = [limit for limit in card_of(tmp_path / "b.onnx").limits if "generated" in limit]
+    assert len(told) == is_told
+    assert all("2,500 generated pictures of target 0" in limit for limit in told)
+
+
 def test_predictions_of_other_weights_are_refused(
     run: RunFolder, tmp_path: Path, export_again: Callable[..., Parity]
 ) -> None:

@@ -1,7 +1,7 @@
 """`pneumoscope train`: a recipe and a dataset become a run folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,9 +23,16 @@ def train(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a dataset with an unreadable radiograph.")
     ] = False,
+    added: Annotated[
+        Path | None,
+        typer.Option(help="Generated images that train too: the folder that `gan sample` wrote."),
+    ] = None,
     accelerator: Annotated[str, typer.Option(help="cpu, gpu, or auto.")] = "auto",
     devices: Annotated[str, typer.Option(help="How many devices, or auto.")] = "auto",
     strategy: Annotated[str, typer.Option(help="How devices share a step: auto, ddp.")] = "auto",
+    store_epochs: Annotated[
+        bool, typer.Option("--store-epochs", help="Keep every epoch's weights, not two alone.")
+    ] = False,
     has_bundle: Annotated[
         bool, typer.Option("--bundle/--no-bundle", help="End with the run's bundle.onnx, or not.")
     ] = True,
@@ -46,9 +53,11 @@ def train(
             seed=seed,
             resume=resume,
             strict=strict,
+            added=added,
             accelerator=accelerator,
             devices=int(devices) if devices.isdigit() else devices,
             strategy=strategy,
+            store_epochs=store_epochs,
         )
     except KeyboardInterrupt:
         typer.echo(
@@ -64,12 +73,17 @@ def train(
         typer.echo(f"left out: {left['path']}: {left['reason']}", err=True)
     typer.echo(
         f"{run.path}: {run.name}, {run.facts['epochs_run']} epochs on "
-        f"{data_facts['n_training']:,} radiographs in {run.facts['seconds']:.0f} s, "
+        f"{data_facts['n_training']:,} radiographs{_describe_added(data_facts.get('added'))} in "
+        f"{run.facts['seconds']:.0f} s, "
         f"{len(data_facts['left_out'])} left out. "
         f"Next: pneumoscope evaluate {run.path} --data {data}"
     )
     if has_bundle:
         _export(run, dataset)
+
+
+def _describe_added(facts: "dict[str, Any] | None") -> str:
+    return "" if facts is None else f" and {facts['count']:,} {facts['kind']} ones"
 
 
 def _export(run: "RunFolder", dataset: "Dataset") -> None:

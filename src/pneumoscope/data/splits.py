@@ -19,6 +19,10 @@ Role = Literal["training", "tuning", "test"]
 _ROW = "row"
 _KIND = ("target", "subtype")
 _STRATUM = (*_KIND, "is_mixed")
+_ONLY_TRAIN = (
+    "Every image in it is generated: such images may only train, beside radiographs "
+    "(pneumoscope train RECIPE --data RADIOGRAPHS --added THIS), and nothing is measured on them."
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ def assign_roles(
     The share is drawn within each stratum (a patient's commonest target and subtype, and whether
     its images are mixed): patients are ordered by a hash of their id, and taken until the tuning
     images come nearest to ``tuning_fraction`` of the stratum's. So nothing depends on the order of
-    the rows, and new patients move hardly any old one.
+    the rows, and new patients move hardly any old one. Generated images of the official train only
+    train, and the draw is the same without them.
 
     Args:
         manifest: The dataset.
@@ -60,7 +65,7 @@ def assign_roles(
     if not 0 < tuning_fraction < 1:
         raise UsageError(f"tuning_fraction is {tuning_fraction}; it must be between 0 and 1.")
     table = (
-        manifest.table.select("patient_id", "split", *_KIND)
+        manifest.table.select("patient_id", "split", "origin", *_KIND)
         .with_row_index(_ROW)
         .filter(pl.col("target").is_not_null())
     )
@@ -70,9 +75,10 @@ def assign_roles(
         training = _without_patients_of(train, pl.concat([tuning, test]), what="training")
     else:
         train = _without_patients_of(train, test, what="training")
-        chosen = _draw_patients(train, fraction=tuning_fraction, salt=salt)
+        is_generated = train["origin"] == "generated"
+        chosen = _draw_patients(train.filter(~is_generated), fraction=tuning_fraction, salt=salt)
         is_tuning = train["patient_id"].is_in(chosen)
-        tuning, training = train.filter(is_tuning), train.filter(~is_tuning)
+        tuning, training = train.filter(is_tuning & ~is_generated), train.filter(~is_tuning)
     rows = [part[_ROW].to_numpy().astype(np.int64) for part in (training, tuning, test)]
     unused = np.setdiff1d(np.arange(len(manifest), dtype=np.int64), np.concatenate(rows))
     return Roles(training=rows[0], tuning=rows[1], test=rows[2], unused=unused)
@@ -96,7 +102,9 @@ def check_roles(manifest: Manifest, roles: Roles, *, needs: Iterable[Role]) -> N
         where = f"{manifest.name}: the {role} split"
         counts = f"{n_normal:,} normal and {n_pneumonia:,} pneumonia radiographs"
         if n_normal == 0 or n_pneumonia == 0:
-            raise SplitError(f"{where} has {counts}; both are needed. {_advice(role)}")
+            is_generated = (manifest.table["origin"] == "generated").all()
+            advice = _ONLY_TRAIN if is_generated else _advice(role)
+            raise SplitError(f"{where} has {counts}; both are needed. {advice}")
         if role == "training":
             continue
         origins = rows.group_by("origin").len().sort("origin")
@@ -111,6 +119,22 @@ def check_roles(manifest: Manifest, roles: Roles, *, needs: Iterable[Role]) -> N
                 f"{where} ({counts}) mixes origins ({shares}), so no figure measured on it would "
                 "mean anything. Keep one origin in it."
             )
+
+
+def refuse_generated(manifest: Manifest, rows: NDArray[np.int64], *, what: str) -> None:
+    """Refuse rows with generated images. Raises: SplitError: there are some.
+
+    Args:
+        manifest: The dataset.
+        rows: (N,) that something is to be measured on.
+        what: What the rows are called, such as "the training split".
+    """
+    n_generated = int((manifest.table[rows]["origin"] == "generated").sum())
+    if n_generated:
+        raise SplitError(
+            f"{manifest.name}: {n_generated:,} of {len(rows):,} images of {what} are generated, so "
+            "no figure measured on it would mean anything. Evaluate on a dataset without them."
+        )
 
 
 def _advice(role: Role) -> str:

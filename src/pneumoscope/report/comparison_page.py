@@ -66,15 +66,19 @@ def comparison_markdown(comparison: Comparison) -> str:
     parts = [f"**{comparison.notice}**"] if comparison.notice else []
     parts.append(first_line(comparison))
     for table in comparison_tables(comparison):
-        parts.append(f"**{table.caption}**")
-        aligned = [
-            "---",
-            *["---:" if is_number_column(table, i) else "---" for i in range(1, len(table.header))],
-        ]
-        lines = [table.header, aligned, *table.rows]
-        parts.append("\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines))
+        parts += [f"**{table.caption}**", table_markdown(table)]
     parts.append("\n".join(f"- {line}" for line in comparison.method))
     return "\n\n".join(parts) + "\n"
+
+
+def table_markdown(table: Table) -> str:
+    """Return a table's header and rows as Markdown, without its caption."""
+    aligned = [
+        "---",
+        *["---:" if is_number_column(table, i) else "---" for i in range(1, len(table.header))],
+    ]
+    lines = [table.header, aligned, *table.rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
 def first_line(comparison: Comparison) -> str:

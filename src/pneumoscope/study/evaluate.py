@@ -21,7 +21,7 @@ from pneumoscope.core.files import write_bytes, write_text
 from pneumoscope.data.cache import DecodedCache, open_cache
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.predictions import Predictions
-from pneumoscope.data.splits import Roles, check_roles
+from pneumoscope.data.splits import Roles, check_roles, refuse_generated
 from pneumoscope.metrics.measure import measure_scores
 from pneumoscope.report.evaluation_figures import draw_figures, figure_png
 from pneumoscope.report.evaluation_page import evaluation_page, figure_label, make_galleries
@@ -102,7 +102,7 @@ def evaluate_run(
     Returns: What ``metrics.json`` holds.
 
     Raises:
-        SplitError: the split is empty, has one class, or mixes origins.
+        SplitError: the split is empty, has one class, mixes origins, or has generated images.
         RunError: the run is unfinished or damaged, or the folder holds results on other data.
         DatasetError: a radiograph can't be read and ``strict`` is set, or none can.
         StorageError: a file can't be written.
@@ -165,6 +165,7 @@ def _settle(
     roles = roles_of(run.recipe, dataset)
     check_roles(dataset.manifest, roles, needs=(split,))
     rows = getattr(roles, split)
+    refuse_generated(dataset.manifest, rows, what=f"the {split} split")
     cache = open_cache(dataset, size_px=run.recipe.input.size_px)
     subject = _Subject(
         run=run,

@@ -58,8 +58,8 @@ def paired_tests(
     is_right = {detector.label: (detector.margin >= 0) == target for detector in detectors}
     delong = [delong_paired(a.margin, b.margin, target, patient_id=patient_id) for a, b in pairs]
     mcnemar = [mcnemar_exact(is_right[a.label], is_right[b.label]) for a, b in pairs]
-    delong_holm = _holm_of_defined([test.p_value for test in delong])
-    mcnemar_holm = _holm_of_defined([test.p_value for test in mcnemar])
+    delong_holm = holm_of_defined([test.p_value for test in delong])
+    mcnemar_holm = holm_of_defined([test.p_value for test in mcnemar])
     return [
         PairedTests(
             a=a.label,
@@ -101,7 +101,7 @@ def _accuracy_test(
     )
 
 
-def _holm_of_defined(p_values: Sequence[float]) -> list[float]:
+def holm_of_defined(p_values: Sequence[float]) -> list[float]:
     """Return Holm's p-values; an undefined test stays NaN and counts for nothing."""
     values = np.array(p_values, dtype=np.float64)
     is_defined = ~np.isnan(values)

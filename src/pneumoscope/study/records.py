@@ -1,6 +1,6 @@
 """What an evaluation states about the run and the data beside its figures."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,12 +54,20 @@ def run_record(run: "RunFolder", *, checkpoint_sha256: str) -> RunRecord:
         machine=facts.get("machine", {}),
         versions=facts.get("versions", {}),
         trained_on=data["name"],
-        trained_on_origins=data.get("origins", {}),
+        trained_on_origins=_origins(data),
         training_fingerprint=data.get("fingerprint"),
         n_training=data.get("n_training"),
         n_tuning=data.get("n_tuning"),
         **{name: facts.get(name) for name in known},
     )
+
+
+def _origins(data: dict[str, Any]) -> dict[str, int]:
+    """Return how many images of each origin trained and tuned; a control's are real ones again."""
+    origins, added = data.get("origins", {}), data.get("added") or {}
+    if added.get("kind") != "generated":
+        return dict(origins)
+    return dict(origins) | {"generated": origins.get("generated", 0) + added["count"]}
 
 
 def data_record(

@@ -36,6 +36,7 @@ class TestRead(BaseModel):
     commit: str | None  # of this package's code; None where it is not a git checkout
     version: str  # of this package
     results: str  # the folder that the results were meant for
+    purpose: str | None = None  # where it is another than to measure the run's own epoch
 
 
 def record_read(
@@ -47,11 +48,13 @@ def record_read(
     n: int,
     checkpoint_sha256: str,
     results: Path,
+    purpose: str | None = None,
 ) -> int:
     """Append one reading to the run's log, wait until it is on disk, and return its number.
 
     The number counts from 1 the readings of the same test split: those whose fingerprint or
-    dataset name is the same, and lines too damaged to tell.
+    dataset name is the same, and lines too damaged to tell. A ``purpose`` is given where the
+    reading is not the run's own evaluation, and then repeating it is no cause for a warning.
 
     Raises: StorageError: the log cannot be written; nothing may be read then.
     """
@@ -70,11 +73,12 @@ def record_read(
         commit=code_commit(),
         version=pneumoscope.__version__,
         results=str(results),
+        purpose=purpose,
     )
     # A line that a kill cut off must not swallow this one.
     start = "" if _ends_with_newline(path) else "\n"
-    append_line(path, start + read.model_dump_json())
-    if number > 1:
+    append_line(path, start + read.model_dump_json(exclude_defaults=True))
+    if number > 1 and purpose is None:
         _log.warning("reading %d of the test split of %s by this run", number, dataset)
     return number
 

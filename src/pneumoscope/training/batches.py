@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pneumoscope.data.augment import seed_of
+from pneumoscope.data.joined_rows import JoinedRows
 from pneumoscope.training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _ORDER_STREAM = 3  # apart from the streams of augmentation (1) and dropout (2)
 EVALUATION_BATCH = 64
+Pixels = NDArray[np.uint8] | JoinedRows[np.uint8]  # (all rows, H, W)
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class StepRows:
     """The radiographs of one step, and which of the whole step's share this process has."""
 
     step: int
-    rows: NDArray[np.int64]  # row numbers of the decoded cache
+    rows: NDArray[np.int64]  # row numbers of the decoded radiographs
     n_in_step: int  # over all processes
     first: int  # place of this process's first radiograph in the whole step
     epoch: int | None = None  # counted from 0; None where nothing is trained
@@ -137,7 +139,7 @@ class _CachedBatches(Dataset[Batch]):
 
     def __init__(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Pixels,
         target: NDArray[np.float32],
         subtype: NDArray[np.int64] | None,
         features: "Features | None" = None,
@@ -171,7 +173,7 @@ class _CachedBatches(Dataset[Batch]):
 
 
 def training_loader(
-    pixels: NDArray[np.uint8],
+    pixels: Pixels,
     target: NDArray[np.float32],
     *,
     subtype: NDArray[np.int64] | None = None,

@@ -15,7 +15,6 @@ from pneumoscope.core.errors import DivergedError
 from pneumoscope.data.augment import (
     AugmentationParameters,
     apply_parameters,
-    draw_copy_parameters,
     draw_parameters,
     seed_of,
 )
@@ -24,6 +23,7 @@ from pneumoscope.models.backbone_recipe import BackboneNetworkRecipe
 from pneumoscope.models.losses import focal_loss, weighted_bce
 from pneumoscope.models.network import DetectorNetwork
 from pneumoscope.training.batches import Batch
+from pneumoscope.training.changed_copies import draw_copies
 from pneumoscope.training.networks import build_network
 from pneumoscope.training.optimizer import make_optimizer, set_scheduled_rate
 from pneumoscope.training.recipe import Recipe
@@ -43,6 +43,7 @@ class Classifier(pl.LightningModule):
         seed: The run's seed.
         class_weights: Of the negative and of the positive class, in the loss.
         n_rows: Radiographs in the whole dataset: the fixed changed copies are drawn for all.
+        n_added: Images that train besides.
         is_pretrained: Load the recipe's pretrained weights; False where a checkpoint follows.
 
     After each epoch ``epoch_figures`` holds training loss and accuracy and the tuning figures.
@@ -55,6 +56,7 @@ class Classifier(pl.LightningModule):
         seed: int,
         class_weights: tuple[float, float],
         n_rows: int = 0,
+        n_added: int = 0,
         is_pretrained: bool = True,
     ) -> None:
         super().__init__()
@@ -68,7 +70,7 @@ class Classifier(pl.LightningModule):
             if recipe.training.ema_decay is None
             else copy.deepcopy(self.network).requires_grad_(False)
         )
-        self._n_rows = n_rows
+        self._n_rows, self._n_added = n_rows, n_added
         self.epoch_figures: dict[str, float] = {}
         self._n_seen = 0
         self._n_steps_done = 0
@@ -203,7 +205,8 @@ class Classifier(pl.LightningModule):
         recipe = self.recipe.augmentation
         if recipe.copies is not None:
             copy_index = self.current_epoch % recipe.copies
-            return draw_copy_parameters(recipe, self._n_rows, copy=copy_index).take(batch.rows)
+            drawn = draw_copies(recipe, self._n_rows, n_added=self._n_added, copy=copy_index)
+            return drawn.take(batch.rows)
         # Drawn for the whole step, then this process's part taken: the radiographs are changed
         # alike however many devices share them.
         drawn = draw_parameters(

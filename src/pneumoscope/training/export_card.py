@@ -27,6 +27,10 @@ _NOT_REAL = (
     "Learned from pictures that are not radiographs of patients: its answers on radiographs mean "
     "nothing."
 )
+_SYNTHETIC = (
+    "Beside radiographs, {count:,} generated pictures of target {target} taught it; they are in no "
+    "count of training radiographs here."
+)
 _INT8 = (
     "Its weights were rounded to int8 after the run was evaluated, so no figure of the test split "
     "is given; on the tuning split its AUROC is within 0.002 of the fp32 bundle's."
@@ -59,6 +63,9 @@ def make_card(
     limits = list(population.limits) if population else []
     if set(facts["origins"]) != {"real"}:
         limits.append(_NOT_REAL)
+    added = facts.get("added")
+    if added is not None and added["kind"] == "generated":
+        limits.append(_SYNTHETIC.format(count=added["count"], target=added["target"]))
     if precision == "int8":
         limits.append(_INT8)
     return BundleCard(

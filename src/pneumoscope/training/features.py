@@ -1,17 +1,19 @@
 """A frozen backbone's last maps, worked out once and trained on from the disk.
 
 Where they lie: ``cache_root()/features/KEY.npy``, one file for the tuning split and one for each
-copy of the augmented training split. The key covers everything that the maps depend on, so runs
-with other seeds, heads, losses or rates share the files. Nothing deletes old ones; deleting any of
-them is safe while nothing trains.
+copy of the augmented training split; images added to it have files of their own. The key covers
+everything that the maps depend on, so runs with other seeds, heads, losses or rates share the
+files, and a run with added images those of the run without. Nothing deletes old ones; deleting any
+of them is safe while nothing trains.
 """
 
 import hashlib
+import itertools
 import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import timm
@@ -19,12 +21,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pneumoscope.data.augment import apply_parameters, draw_copy_parameters
+from pneumoscope.data.added_images import AddedImages
+from pneumoscope.data.augment import (
+    AugmentationParameters,
+    apply_parameters,
+    draw_copy_parameters,
+)
 from pneumoscope.data.augmentation_recipe import AugmentationRecipe
 from pneumoscope.data.cache import DECODER_VERSION, DecodedCache, cache_root
+from pneumoscope.data.joined_rows import JoinedRows
 from pneumoscope.models.backbone_recipe import BackboneNetworkRecipe
 from pneumoscope.models.backbones import BackboneCnn
 from pneumoscope.models.network import DetectorNetwork
+from pneumoscope.training.changed_copies import draw_added_copies
 from pneumoscope.training.features_file import open_or_build
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.run_data import RunData
@@ -39,7 +48,7 @@ _VERSION = f"1, torch {torch.__version__}, timm {timm.__version__}"
 class Features:
     """The last maps of the radiographs that train and tune, by row number."""
 
-    copies: tuple[NDArray[np.float32], ...]  # each (n_training, C, h, w), read-only memory maps
+    copies: tuple[JoinedRows[np.float32], ...]  # each (n_training, C, h, w), of read-only maps
     tuning: NDArray[np.float32]  # (n_tuning, C, h, w)
     place: NDArray[np.int64]  # (all rows,) where in its array a row lies; -1 in neither
 
@@ -94,16 +103,30 @@ def open_features(
         n_copies = min(recipe.augmentation.copies or 1, recipe.training.epochs)
     was_training = network.training
     network.to(device).eval()
-    source = _Source(network, recipe, data.cache, device=device)
+    own = _OwnImages(data.cache)
+    source = _Source(network, recipe, own, device=device)
     options: dict[str, Any] = {"folder": folder, "show_progress": show_progress}
+    own_training = data.training[data.training < data.n_own]
     try:
-        copies = [
-            source.open(data.training, copy=copy, title=f"Maps {copy + 1}/{n_copies}", **options)
+        parts = [
+            [
+                source.open(
+                    own, own_training, copy=copy, title=f"Maps {copy + 1}/{n_copies}", **options
+                )
+            ]
             for copy in range(n_copies)
         ]
-        tuning = source.open(data.tuning, copy=None, title="Maps of tuning", **options)
+        if data.added is not None:
+            added = _AddedImages(data.added)
+            # Apart, because what every seed adds alike is then worked out once for all of them.
+            pieces = np.split(np.arange(len(data.added)), [data.added.n_shared])
+            for copy, piece in itertools.product(range(n_copies), filter(len, pieces)):
+                title = f"Maps of added {copy + 1}/{n_copies}"
+                parts[copy].append(source.open(added, piece, copy=copy, title=title, **options))
+        tuning = source.open(own, data.tuning, copy=None, title="Maps of tuning", **options)
     finally:
         network.train(was_training)
+    copies = tuple(map(JoinedRows, parts))
     _log.info(
         "the backbone is frozen: training on its maps in %s, %d of each radiograph, %.1f GB",
         folder,
@@ -113,20 +136,58 @@ def open_features(
     place = np.full(len(data.target), -1, dtype=np.int64)
     place[data.training] = np.arange(len(data.training))
     place[data.tuning] = np.arange(len(data.tuning))
-    return Features(copies=tuple(copies), tuning=tuning, place=place)
+    return Features(copies=copies, tuning=tuning, place=place)
+
+
+class _Images(Protocol):
+    """Images that maps are made of, by row."""
+
+    pixels: NDArray[np.uint8]  # (all rows, H, W)
+    contents: tuple[str, ...]  # (all rows,)
+
+    def draw(self, changes: AugmentationRecipe, copy: int) -> AugmentationParameters:
+        """Return what is done to every row in one copy."""
+
+    def drawn_from(self) -> list[Any]:
+        """Return what that depends on besides the row, the ranges and the copy."""
+
+
+class _OwnImages:
+    """The dataset's."""
+
+    def __init__(self, cache: DecodedCache) -> None:
+        self.pixels, self.contents = cache.pixels, cache.sha256
+
+    def draw(self, changes: AugmentationRecipe, copy: int) -> AugmentationParameters:
+        return draw_copy_parameters(changes, len(self.contents), copy=copy)
+
+    def drawn_from(self) -> list[Any]:
+        return [len(self.contents)]
+
+
+class _AddedImages:
+    """Those added to its training split."""
+
+    def __init__(self, added: AddedImages) -> None:
+        self.pixels, self.contents = added.pixels, added.contents
+
+    def draw(self, changes: AugmentationRecipe, copy: int) -> AugmentationParameters:
+        return draw_added_copies(changes, len(self.contents), copy=copy)
+
+    def drawn_from(self) -> list[Any]:
+        return [len(self.contents), "added"]
 
 
 class _Source:
-    """What the maps come from: a network, decoded radiographs and their changes."""
+    """What the maps come from: a network and the changes before it."""
 
     def __init__(
-        self, network: BackboneCnn, recipe: Recipe, cache: DecodedCache, *, device: torch.device
+        self, network: BackboneCnn, recipe: Recipe, images: _Images, *, device: torch.device
     ) -> None:
         self.network = network
         self.augmentation = recipe.augmentation
-        self.cache = cache
         self.device = device
-        self._maps_shape = self._maps(np.array([0]), None).shape[1:]
+        self._maps_shape = self._maps(images, np.array([0]), None).shape[1:]
         shape = recipe.network.model_dump(include={"backbone", "stretch", "pooling"}, mode="json")
         self._facts = [
             _VERSION,
@@ -140,6 +201,7 @@ class _Source:
 
     def open(
         self,
+        images: _Images,
         rows: NDArray[np.int64],
         *,
         copy: int | None,
@@ -147,39 +209,38 @@ class _Source:
         folder: Path,
         show_progress: bool,
     ) -> NDArray[np.float32]:
-        """Return (len(rows), C, h, w); ``copy`` None leaves the radiographs unchanged."""
+        """Return (len(rows), C, h, w); ``copy`` None leaves the images unchanged."""
         if not _changes_anything(self.augmentation):
             copy = None
-        path = folder / f"{self._key(rows, copy)}.npy"
+        path = folder / f"{self._key(images, rows, copy)}.npy"
         return open_or_build(
             path,
             (len(rows), *self._maps_shape),
-            lambda part: self._maps(rows[part], copy),
+            lambda part: self._maps(images, rows[part], copy),
             title=title,
             show_progress=show_progress,
         )
 
-    def _key(self, rows: NDArray[np.int64], copy: int | None) -> str:
-        contents = [self.cache.sha256[row] for row in rows]
-        facts = [*self._facts, contents]
+    def _key(self, images: _Images, rows: NDArray[np.int64], copy: int | None) -> str:
+        facts = [*self._facts, [images.contents[row] for row in rows]]
         if copy is not None:
-            # What is drawn for a radiograph depends on its row and on how many rows there are.
+            # What is drawn for an image depends on its row and on how many rows there are.
             changes = self.augmentation.model_dump(mode="json", exclude={"copies"})
-            facts += [changes, copy, rows.tolist(), len(self.cache.sha256)]
+            facts += [changes, copy, rows.tolist(), *images.drawn_from()]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
-    def _maps(self, rows: NDArray[np.int64], copy: int | None) -> NDArray[np.float32]:
+    def _maps(
+        self, images: _Images, rows: NDArray[np.int64], copy: int | None
+    ) -> NDArray[np.float32]:
         """Return (N, C, h, w) of at most a batch of rows, (N, C, 1, 1) where the head pools them.
 
         As `Classifier` does it step by step: scaled, changed, through the network.
         """
-        pixels = torch.from_numpy(self.cache.pixels[rows][:, None]).to(self.device)
+        pixels = torch.from_numpy(images.pixels[rows][:, None]).to(self.device)
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             gray = pixels.float().div_(255)
             if copy is not None:
-                drawn = draw_copy_parameters(
-                    self.augmentation, len(self.cache.sha256), copy=copy
-                ).take(torch.from_numpy(rows))
+                drawn = images.draw(self.augmentation, copy).take(torch.from_numpy(rows))
                 gray = apply_parameters(gray, drawn, self.augmentation)
             gray = gray.contiguous(memory_format=torch.channels_last)
             maps = self.network.levels(gray)[-1]

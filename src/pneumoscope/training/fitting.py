@@ -20,9 +20,16 @@ from pneumoscope.core.errors import RunError
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.predictions import make_predictions
 from pneumoscope.models.backbone_recipe import BackboneNetworkRecipe
+from pneumoscope.training.added_data import (
+    check_added,
+    check_finished,
+    check_same_added,
+    with_added,
+)
 from pneumoscope.training.batches import EpochOrder, evaluation_loader, training_loader
 from pneumoscope.training.checkpoint_io import DurableCheckpointIO, read_checkpoint
 from pneumoscope.training.classifier import Classifier, balanced_class_weights
+from pneumoscope.training.epoch_weights import EpochStore
 from pneumoscope.training.inference import load_network, predict_pixels, sigmoid
 from pneumoscope.training.keeper import EpochKeeper
 from pneumoscope.training.machine import (
@@ -50,11 +57,13 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     strict: bool = False,
+    added: Path | None = None,
     accelerator: str = "auto",
     devices: int | str = "auto",
     strategy: str = "auto",
     cache_folder: Path | None = None,
     show_progress: bool = True,
+    store_epochs: bool = False,
 ) -> RunFolder:
     """Train by a recipe and return the finished run.
 
@@ -69,30 +78,35 @@ def fit(
         seed: Decides initial weights, order, augmentation and dropout.
         resume: Go on with the run in ``out``; begin it where there is none yet.
         strict: Refuse a dataset in which a radiograph can't be read, instead of leaving it out.
+        added: The folder of generated images that train too, where the recipe has such.
         accelerator: As Lightning's Trainer has it: "cpu", "gpu", "auto".
         devices: How many, as Lightning's Trainer has it.
         strategy: How several devices share a step, such as "ddp".
         cache_folder: Where decoded caches lie, instead of the platform's place.
         show_progress: Draw progress bars on stderr.
+        store_epochs: Keep every epoch's weights in ``checkpoints``; see `epoch_weights`.
 
     Raises:
+        UsageError: the recipe needs ``added`` and it is missing, or has no use for it.
         RunError: ``out`` is in use, or holds another experiment.
         DivergedError: the loss became NaN; the last good checkpoint stays.
         SplitError, DatasetError: the dataset can't be used.
         StorageError: the disk is full; the last good checkpoint stays.
         KeyboardInterrupt: stopped by the user; the last whole epoch is kept.
     """
+    check_added(recipe, added)
     keep_freed_memory()
     # With several devices Lightning starts this program anew for each: only the first one writes.
     is_writer = getattr(rank_zero_only, "rank", 0) == 0
     with _lock(out) if is_writer else nullcontext():
         earlier = _check_folder(out, recipe, seed=seed, resume=resume) if is_writer else None
         if earlier is not None and earlier.facts["state"] == "finished":
+            check_finished(earlier, added, cache_folder=cache_folder)
             _log.info("%s is finished already; nothing to do", out)
             return earlier
-        data = prepare_data(
-            recipe, dataset, cache_folder=cache_folder, strict=strict, show_progress=show_progress
-        )
+        options: dict[str, Any] = {"cache_folder": cache_folder, "show_progress": show_progress}
+        data = prepare_data(recipe, dataset, strict=strict, **options)
+        data = with_added(data, recipe, dataset, folder=added, seed=seed, **options)
         run = _begin(out, recipe, data, seed=seed, earlier=earlier, is_writer=is_writer)
         _train(
             run,
@@ -105,6 +119,7 @@ def fit(
             },
             show_progress=show_progress,
             cache_folder=cache_folder,
+            store_epochs=store_epochs,
         )
         return run
 
@@ -116,6 +131,7 @@ def _train(
     trainer_options: dict[str, Any],
     show_progress: bool,
     cache_folder: Path | None,
+    store_epochs: bool,
 ) -> None:
     """Run Lightning's loop, and record how it ended, whatever happens."""
     recipe, seed = run.recipe, int(run.facts["seed"])
@@ -128,7 +144,8 @@ def _train(
         recipe,
         seed=seed,
         class_weights=weights,
-        n_rows=len(data.target),
+        n_rows=data.n_own,
+        n_added=len(data.target) - data.n_own,
         is_pretrained=checkpoint is None,
     )
     module.to(memory_format=torch.channels_last)
@@ -157,6 +174,7 @@ def _train(
                 checkpoint,
                 show_progress,
                 cache_folder,
+                store_epochs,
             )
     except BaseException:
         run.facts["state"] = "stopped"
@@ -182,10 +200,11 @@ def _fit_with_lightning(
     checkpoint: Path | None,
     show_progress: bool,
     cache_folder: Path | None,
+    store_epochs: bool,
 ) -> None:
     """Train until the recipe's end, an early stop, or an error."""
     training = run.recipe.training
-    callbacks: list[pl.Callback] = [keeper]
+    callbacks: list[pl.Callback] = [EpochStore(run.path), keeper] if store_epochs else [keeper]
     if show_progress and run.is_writer:
         callbacks.append(TrainingProgress(keeper))
     with _quiet_lightning():
@@ -213,7 +232,7 @@ def _fit_with_lightning(
             show_progress=show_progress and run.is_writer,
         )
         loader = training_loader(
-            data.cache.pixels,
+            data.pixels,
             data.target,
             subtype=data.subtype,
             order=order,
@@ -283,6 +302,7 @@ def _begin(
                 f"{out}: was trained on other radiographs (fingerprint {before[:12]}, now "
                 f"{now[:12]}), so it can't be resumed. Restore them, or choose another --out."
             )
+        check_same_added(earlier, data.facts.get("added"))
         return earlier
     run = RunFolder(
         out,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pneumoscope.core.schema import RecipePart
+from pneumoscope.data.added_recipe import AddedRecipe
 from pneumoscope.data.augmentation_recipe import AugmentationRecipe
 from pneumoscope.models.backbone_recipe import BackboneNetworkRecipe
 from pneumoscope.models.network_recipe import ScratchNetworkRecipe
@@ -225,6 +226,9 @@ class Recipe(RecipePart):
         default=AugmentationRecipe(), description="Random changes to training radiographs."
     )
     split: SplitRecipe = Field(default=SplitRecipe(), description="Who trains and who tunes.")
+    added: AddedRecipe | None = Field(
+        default=None, description="Images added to the training split, if any."
+    )
     training: TrainingRecipe = Field(description="How it is trained.")
     calibration: CalibrationRecipe = Field(
         default=CalibrationRecipe(),

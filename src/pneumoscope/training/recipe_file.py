@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +11,20 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from pneumoscope.core.errors import RecipeError, UsageError
+from pneumoscope.core.errors import RecipeError
 from pneumoscope.training.recipe import Recipe
+from pneumoscope.training.recipe_text import as_yaml, names_in, read_recipe
 
 _NETWORK_KINDS = ("scratch", "backbone")
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a key that stands twice: one of the two would be silently ignored."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with the package."""
-    folder = resources.files("pneumoscope") / "recipes"
-    return sorted(
-        item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")
-    )
+    return names_in(_folder())
+
+
+def _folder() -> Traversable:
+    return resources.files("pneumoscope") / "recipes"
 
 
 def load_recipe(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Recipe:
@@ -50,15 +38,9 @@ def load_recipe(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Rec
         RecipeError: the file is missing, is not YAML, or describes something impossible.
         UsageError: a change is not of the form ``key=value``.
     """
-    text, where = _read_text(name_or_path)
-    try:
-        data = yaml.load(text, Loader=_StrictLoader)  # the loader is a SafeLoader
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{where}: not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise RecipeError(f"{where}: a recipe is a mapping of keys to values; this is not.")
-    for change in changes:
-        _apply_change(data, change)
+    data, where = read_recipe(
+        name_or_path, names=recipe_names(), folder=_folder(), what="recipe", changes=changes
+    )
     return parse_recipe(data, where=where)
 
 
@@ -73,74 +55,12 @@ def parse_recipe(data: dict[str, Any], *, where: str) -> Recipe:
 
 def recipe_yaml(recipe: Recipe) -> str:
     """Return the recipe as YAML with every default written out; `load_recipe` reads it back."""
-    return yaml.safe_dump(
-        recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
-    )
+    return as_yaml(recipe)
 
 
-def explain_recipe(recipe: Recipe) -> str:
+def explain_recipe(recipe: BaseModel) -> str:
     """Return the recipe as YAML with the schema's explanation above every key."""
     return "\n".join(_explain_part(recipe, depth=0)) + "\n"
-
-
-def _read_text(name_or_path: str | Path) -> tuple[str, str]:
-    """Return the YAML text and the name to call it by in messages."""
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml"):
-        try:
-            return path.read_text(encoding="utf-8"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{path}: the recipe can't be read: {error}") from error
-    name = str(name_or_path)
-    names = recipe_names()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise RecipeError(
-            f"{name}: there is no recipe of that name.{hint} Shipped are {', '.join(names)}; "
-            f"a recipe of your own is named by its file, ending in .yaml."
-        )
-    file = resources.files("pneumoscope") / "recipes" / f"{name}.yaml"
-    return file.read_text(encoding="utf-8"), name
-
-
-def _apply_change(data: dict[str, Any], change: str) -> None:
-    """Set one dotted key; the schema checks afterwards whether it exists and fits."""
-    key, equals, text = change.partition("=")
-    if not equals or not key.strip():
-        raise UsageError(f"--set {change}: write it as key=value, such as training.epochs=2.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {change}: the value is not valid YAML: {error}") from error
-    *parents, last = key.strip().split(".")
-    place: Any = data
-    for parent in parents:
-        place = _step_into(place, parent, change)
-    if isinstance(place, list):
-        index = _list_index(place, last, change)
-        place[index] = value
-    else:
-        place[last] = value
-
-
-def _step_into(place: Any, key: str, change: str) -> Any:
-    """Return the mapping or list under ``key``, made if it is not there yet."""
-    if isinstance(place, list):
-        inner = place[_list_index(place, key, change)]
-    else:
-        if place.get(key) is None:
-            place[key] = {}
-        inner = place[key]
-    if not isinstance(inner, dict | list):
-        raise UsageError(f"--set {change}: {key} is a plain value, nothing lies below it.")
-    return inner
-
-
-def _list_index(place: list[Any], key: str, change: str) -> int:
-    if not key.isdigit() or int(key) >= len(place):
-        raise UsageError(f"--set {change}: {key} is not one of the places 0 to {len(place) - 1}.")
-    return int(key)
 
 
 def _explain_error(detail: ErrorDetails) -> str:

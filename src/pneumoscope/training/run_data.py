@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoscope.data.added_images import AddedImages
 from pneumoscope.data.cache import DecodedCache, open_cache
 from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.joined_rows import JoinedRows
 from pneumoscope.data.splits import Roles, assign_roles, check_roles
 from pneumoscope.training.inference import readable_rows
 from pneumoscope.training.recipe import Recipe
@@ -17,14 +19,30 @@ from pneumoscope.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class RunData:
-    """A dataset made ready for one recipe."""
+    """A dataset made ready for one recipe.
 
-    cache: DecodedCache
+    Rows are the dataset's own, and behind them the added images, which only train.
+    """
+
+    cache: DecodedCache  # of the dataset's own rows
     training: NDArray[np.int64]  # (N,) row numbers
     tuning: NDArray[np.int64]
     target: NDArray[np.float32]  # (all rows,) 0 or 1; NaN where unknown
     subtype: NDArray[np.int64]  # (all rows,) 0 normal, 1 bacterial, 2 viral; -1 where unknown
     facts: dict[str, Any]  # the `data` part of run.json
+    added: AddedImages | None = None
+
+    @property
+    def n_own(self) -> int:
+        """Rows that are the dataset's own."""
+        return len(self.cache.sha256)
+
+    @property
+    def pixels(self) -> NDArray[np.uint8] | JoinedRows[np.uint8]:
+        """(all rows, H, W) gray values."""
+        if self.added is None:
+            return self.cache.pixels
+        return JoinedRows([self.cache.pixels, self.added.pixels])
 
     @property
     def training_target(self) -> NDArray[np.bool_]:

@@ -88,6 +88,11 @@ def open_run(path: Path, *, needs_finished: bool = True) -> RunFolder:
         ) from error
     except (OSError, ValueError) as error:
         raise RunError(f"{facts_path}: can't be read ({error}). Train the run again.") from error
+    if isinstance(facts, dict) and str(facts.get("schema")).startswith("gan-"):
+        raise RunError(
+            f"{path}: holds a DCGAN, which tells nothing of a radiograph. "
+            "Use `pneumoscope gan sample` or `pneumoscope gan evaluate` on it."
+        )
     if not isinstance(facts, dict) or facts.get("schema") != RUN_SCHEMA:
         raise RunError(
             f"{facts_path}: schema {facts.get('schema') if isinstance(facts, dict) else facts!r}, "

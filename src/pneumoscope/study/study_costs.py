@@ -1,0 +1,157 @@
+"""What a system costs to deploy: the size of its bundle, and how long a picture takes."""
+
+import json
+import statistics
+import time
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+import pneumoscope
+from pneumoscope.core.errors import PneumoscopeError
+from pneumoscope.core.files import write_json
+from pneumoscope.data.dataset import Dataset
+from pneumoscope.detector.pictures import find_pictures
+from pneumoscope.detector.predict import load
+from pneumoscope.report.study_results import Costs
+from pneumoscope.study.study_runs import StudyRun
+from pneumoscope.study.test_reads import file_sha256
+from pneumoscope.training.export import export_bundle
+from pneumoscope.training.machine import describe_machine
+from pneumoscope.training.run_folder import BUNDLE_FILE, open_run
+
+BUNDLES_FOLDER = "bundles"
+COSTS_FILE = "costs.json"
+N_REPEATS = 3
+_N_WARM_UP = 3
+_EXAMPLES = Path(pneumoscope.__file__).parents[2] / "examples" / "radiographs"
+
+
+class Costing:
+    """Exports what has no bundle yet, and times every bundle once on the same pictures.
+
+    Timings are kept in ``costs.json`` and made again only where bundle, pictures or machine differ.
+
+    Args:
+        out: The study's folder.
+        dataset: What the runs were trained on.
+        pictures: Folder of pictures to time on; by default the project's 16 example radiographs.
+        only: Names of the systems to work on; None for all.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        dataset: Dataset,
+        *,
+        pictures: Path | None = None,
+        only: Collection[str] | None = None,
+    ) -> None:
+        self.out = out
+        self.dataset = dataset
+        self.folder = pictures or _EXAMPLES
+        self.only = only
+
+    def measure(self, runs: Sequence[StudyRun]) -> tuple[Costs | None, str | None]:
+        """Return a system's costs, by its first run that can be exported; or why there are none."""
+        known = known_costs(self.out).get(runs[0].system.name) if runs else None
+        measured = [run for run in runs if run.state == "measured"]
+        if not measured:
+            return None, "no run is measured yet"
+        if self.only and runs[0].system.name not in self.only:
+            return known, None if known else "not worked on"
+        costs, reason = None, ""
+        for run in measured:  # where one seed's bundle can't be written, another's often can
+            try:
+                costs = self._measure(run, known)
+                break
+            except PneumoscopeError as error:
+                reason = str(error)
+        if costs is None:
+            return None, reason
+        if costs != known:
+            content = {name: each.model_dump() for name, each in known_costs(self.out).items()}
+            content[runs[0].system.name] = costs.model_dump()
+            write_json(self.out / COSTS_FILE, content)
+        return costs, None
+
+    def _measure(self, run: StudyRun, known: Costs | None) -> Costs:
+        bundle = self._bundle(run)
+        sha256 = file_sha256(bundle)
+        machine, which = machine_name(), self.folder.name
+        if (
+            known is not None
+            and (known.bundle_sha256, known.machine, known.pictures) == (sha256, machine, which)
+        ):  # fmt: skip
+            return known
+        pictures = [path for path in find_pictures([self.folder]) if isinstance(path, Path)]
+        times = time_bundle(bundle, pictures)
+        return Costs(
+            bundle=str(bundle),
+            bundle_sha256=sha256,
+            n_bytes=bundle.stat().st_size,
+            latency_ms=statistics.median(times.ravel().tolist()),
+            fastest_ms=statistics.median(times.min(axis=1).tolist()),
+            slowest_ms=float(np.quantile(times, 0.95)),
+            n_pictures=times.shape[0],
+            n_repeats=times.shape[1],
+            pictures=which,
+            n_threads=1,
+            machine=machine,
+            measured=datetime.now(UTC).isoformat(timespec="seconds"),
+            package_version=pneumoscope.__version__,
+        )
+
+    def _bundle(self, run: StudyRun) -> Path:
+        """Return the run's bundle, exported to the study's own folder where it has none."""
+        own = run.folder / BUNDLE_FILE
+        if own.is_file():
+            return own
+        opened = open_run(run.folder)
+        weights = file_sha256(opened.checkpoint_path)[:8]  # a run trained anew has another bundle
+        path = self.out / BUNDLES_FOLDER / f"{run.name}-{weights}.onnx"
+        if not path.is_file():
+            export_bundle(opened, self.dataset, path, show_progress=False)
+        return path
+
+
+def time_bundle(bundle: Path, pictures: Sequence[Path]) -> NDArray[np.float64]:
+    """Return (pictures, repeats) milliseconds from a file to its answer, with one thread.
+
+    Raises: BundleError, RadiographError: the bundle or a picture can't be used.
+    """
+    detector = load(bundle, n_threads=1)
+    for path in pictures[:_N_WARM_UP]:
+        detector.predict(path)
+    times = np.empty((len(pictures), N_REPEATS))
+    for repeat in range(N_REPEATS):  # repeats outermost: a busy moment hits all pictures alike
+        for place, path in enumerate(pictures):
+            started_s = time.perf_counter()
+            detector.predict(path)
+            times[place, repeat] = 1000 * (time.perf_counter() - started_s)
+    return times
+
+
+def known_costs(out: Path) -> dict[str, Costs]:
+    """Return what ``costs.json`` holds; nothing where it is missing or damaged."""
+    try:
+        content = json.loads((out / COSTS_FILE).read_text(encoding="utf-8"))
+        return {name: Costs.model_validate(each) for name, each in content.items()}
+    except (OSError, ValueError, ValidationError, AttributeError):
+        return {}
+
+
+def machine_name() -> str:
+    """Return the processor, cores, memory and accelerators of this machine in one line."""
+    machine = describe_machine()
+    parts = [
+        machine["processor"] or "unknown processor",
+        f"{machine['cores']} cores",
+        f"{machine['memory_gib']} GiB",
+        *machine["accelerators"],
+    ]
+    return ", ".join(parts)

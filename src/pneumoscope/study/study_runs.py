@@ -1,0 +1,204 @@
+"""Which of a study's runs are there already, and in what state."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import filelock
+
+from pneumoscope.core.errors import PneumoscopeError, RunError
+from pneumoscope.data.predictions import read_predictions
+from pneumoscope.report.results import METRICS_FILE, Evaluation, load_evaluation
+from pneumoscope.study.study_data import Expected
+from pneumoscope.study.study_plan import Study, System
+from pneumoscope.training.epoch_weights import stored_epochs
+from pneumoscope.training.recipe_hash import recipe_sha256
+from pneumoscope.training.run_folder import RunFolder, open_run
+
+_log = logging.getLogger(__name__)
+
+RUNS_FOLDER = "runs"
+# measured: test was read. trained: finished, test not read. unfinished: begun. missing: not begun.
+State = Literal["missing", "unfinished", "trained", "measured", "failed", "in use"]
+_BEST_FIRST: tuple[State, ...] = ("measured", "trained", "in use", "unfinished")
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One run of a study: a system and a seed, and where it stands."""
+
+    system: System
+    seed: int
+    folder: Path
+    state: State
+    is_taken_up: bool = False  # it lies elsewhere than in the study's own folder
+    reason: str | None = None  # why it failed, or can't go on now
+
+    @property
+    def name(self) -> str:
+        """The system and seed, as the run's folder is called."""
+        return run_name(self.system, self.seed)
+
+    def failed(self, reason: str) -> "StudyRun":
+        """Return the run with the reason why it failed."""
+        return replace(self, state="failed", reason=reason)
+
+
+def run_name(system: System, seed: int) -> str:
+    """Return what a run's folder is called."""
+    return f"{system.name}-s{seed}"
+
+
+def plan_runs(study: Study, out: Path) -> list[StudyRun]:
+    """Return every run of a study, all systems' first seeds first, none looked for yet."""
+    runs = []
+    for place in range(max(len(system.seeds) for system in study.systems)):
+        for system in study.systems:
+            if place < len(system.seeds):
+                seed = system.seeds[place]
+                folder = out / RUNS_FOLDER / run_name(system, seed)
+                runs.append(StudyRun(system, seed, folder, "missing"))
+    return runs
+
+
+def run_folders(places: Iterable[Path]) -> list[Path]:
+    """Return the run folders among and directly below some folders, each once.
+
+    Raises: RunError: a place is no folder.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        if not place.is_dir():
+            raise RunError(f"{place}: there is no such folder to take runs up from.")
+        for folder in [place, *sorted(place.iterdir())]:
+            if (folder / "run.json").is_file():
+                found[folder.resolve()] = None
+    return list(found)
+
+
+def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> StudyRun:
+    """Return the run with its state: its own folder's, or that of an earlier run of the same.
+
+    An earlier run is the same where recipe, seed and radiographs agree, and where every epoch is
+    stored if the study wants that.
+
+    Args:
+        run: As `plan_runs` returns it.
+        expected: The radiographs that it is to be trained and measured on.
+        others: Runs of earlier work.
+    """
+    found = []
+    own = _open(run.folder)
+    if own is not None:
+        state, reason = state_of(own, expected)
+        # A changed study or dataset must not overwrite, nor count, what lies there.
+        if not _is_same(own, run, expected):
+            state, reason = "failed", _DIFFERENT.format(folder=run.folder)
+        found.append(replace(run, state=state, reason=reason))
+    for other in others:
+        if _is_same(other, run, expected) and _has_epochs(other, run.system):
+            state, reason = state_of(other, expected)
+            found.append(
+                replace(run, folder=other.path, state=state, reason=reason, is_taken_up=True)
+            )
+    usable = [each for each in found if each.state in _BEST_FIRST]
+    if usable:
+        return min(usable, key=lambda each: _BEST_FIRST.index(each.state))
+    # A failure of an earlier run elsewhere is not this one's.
+    return next((each for each in found if not each.is_taken_up), run)
+
+
+_DIFFERENT = (
+    "{folder} holds a run of another recipe, seed or dataset. Move it away, or give another --out."
+)
+
+
+def open_runs(folders: Iterable[Path]) -> list[RunFolder]:
+    """Return the runs that can be opened; the others are told in the log."""
+    runs = []
+    for folder in folders:
+        run = _open(folder)
+        if run is not None:
+            runs.append(run)
+    return runs
+
+
+def state_of(run: RunFolder, expected: Expected) -> tuple[State, str | None]:
+    """Return where a run stands, and what is wrong where it failed."""
+    if run.facts.get("state") != "finished":
+        if is_in_use(run.path):
+            return "in use", "another process is training it"
+        return "unfinished", None
+    if not (run.path / METRICS_FILE).is_file():
+        return "trained", None
+    try:
+        check_measured(run.path, expected)
+    except RunError as error:
+        return "failed", str(error)
+    return "measured", None
+
+
+def check_measured(folder: Path, expected: Expected) -> Evaluation:
+    """Return what a run achieved on the study's test split.
+
+    Raises: RunError: its results are damaged, or on other radiographs.
+    """
+    evaluation = load_evaluation(folder / METRICS_FILE)
+    data = evaluation.data
+    if data.split != "test" or data.fingerprint != expected.test:
+        raise RunError(
+            f"{folder / METRICS_FILE}: holds results on the {data.split} split of {data.name}, "
+            "and not on the test split of this study. Move them away, or take up other runs."
+        )
+    n = len(read_predictions(folder / "predictions-test.csv"))
+    if n != data.n:
+        raise RunError(
+            f"{folder}: predictions-test.csv has {n:,} rows, but metrics.json was made from "
+            f"{data.n:,}. Evaluate the run again."
+        )
+    return evaluation
+
+
+def is_in_use(folder: Path) -> bool:
+    """Tell whether a process is training in a run folder right now."""
+    path = folder / ".lock"
+    if not path.exists():
+        return False
+    lock = filelock.FileLock(path)
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False  # a folder that can't be written is not being trained in
+
+
+def _open(folder: Path) -> RunFolder | None:
+    if not (folder / "run.json").is_file():
+        return None
+    try:
+        return open_run(folder, needs_finished=False)
+    except PneumoscopeError as error:
+        _log.warning("%s is not taken up: %s", folder, error)
+        return None
+
+
+def _is_same(other: RunFolder, run: StudyRun, expected: Expected) -> bool:
+    return (
+        other.facts.get("seed") == run.seed
+        and recipe_sha256(other.recipe) == run.system.recipe_sha256
+        and expected.is_data_of(other.facts.get("data", {}))
+    )
+
+
+def _has_epochs(other: RunFolder, system: System) -> bool:
+    if not system.store_epochs:
+        return True
+    try:
+        n_epochs = len(other.history_path.read_text(encoding="utf-8").splitlines()) - 1
+    except OSError:
+        n_epochs = 0
+    return set(stored_epochs(other.path)) >= set(range(1, n_epochs + 1))

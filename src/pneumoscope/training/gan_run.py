@@ -1,0 +1,155 @@
+"""The run folder of a DCGAN: what `gan train` leaves, and how it is found again."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from pneumoscope.core.errors import RunError
+from pneumoscope.core.files import write_json, write_text
+from pneumoscope.training.gan_recipe import GanRecipe
+from pneumoscope.training.gan_recipe_file import gan_recipe_yaml, load_gan_recipe
+
+# Not the number that a detector's run has: `evaluate` and `export` then refuse the folder.
+GAN_RUN_SCHEMA = "gan-1"
+HISTORY_COLUMNS = (
+    "epoch",
+    "discriminator_loss",
+    "generator_loss",
+    "real_score",
+    "fake_score",
+    "sample_std",
+    "seconds",
+    "images_per_s",
+)
+_LOCK = ".lock"
+
+
+class GanRun:
+    """One DCGAN on disk: ``recipe.yaml``, ``run.json``, ``history.csv``, checkpoint, grids.
+
+    Args:
+        path: The folder.
+        recipe: What was trained.
+        facts: The content of ``run.json``.
+    """
+
+    def __init__(self, path: Path, *, recipe: GanRecipe, facts: dict[str, Any]) -> None:
+        self.path = path
+        self.recipe = recipe
+        self.facts = facts
+
+    @property
+    def name(self) -> str:
+        """The recipe and seed, to call the run by; written beside each sample."""
+        return f"{self.recipe.name}-s{self.facts['seed']}"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The state after the last whole epoch."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def losses_path(self) -> Path:
+        """The figure of the losses."""
+        return self.path / "losses.png"
+
+    def grid_path(self, epoch: int) -> Path:
+        """Return where an epoch's samples are drawn; epochs count from 1."""
+        return self.path / "grids" / f"epoch-{epoch:03d}.png"
+
+    def write_recipe(self) -> None:
+        """Write recipe.yaml, every default written out."""
+        write_text(self.path / "recipe.yaml", gan_recipe_yaml(self.recipe))
+
+    def write_facts(self) -> None:
+        """Write run.json."""
+        write_json(self.path / "run.json", self.facts)
+
+    def write_history(self, history: list[dict[str, float]]) -> None:
+        """Write history.csv: one row an epoch."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=HISTORY_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+        write_text(self.path / "history.csv", text.getvalue())
+
+
+def open_gan_run(path: Path, *, needs_finished: bool = True) -> GanRun:
+    """Return the DCGAN in a folder.
+
+    Raises: RunError: there is none, it is damaged, or it is not finished though it must be.
+    """
+    facts_path = path / "run.json"
+    try:
+        facts = json.loads(facts_path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{path}: no run.json here, so this is not a run folder. "
+            f"Give the folder that `pneumoscope gan train ... --out` wrote."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{facts_path}: can't be read ({error}). Train the run again.") from error
+    schema = facts.get("schema") if isinstance(facts, dict) else facts
+    if schema != GAN_RUN_SCHEMA:
+        raise RunError(
+            f"{facts_path}: schema {schema!r}, but a DCGAN's run has {GAN_RUN_SCHEMA!r}. "
+            f"Give a folder that `pneumoscope gan train ... --out` of this version wrote."
+        )
+    if needs_finished and facts.get("state") != "finished":
+        raise RunError(
+            f"{path}: this run has not finished (state: {facts.get('state')}). "
+            f"Continue it with `pneumoscope gan train ... --out {path} --resume`."
+        )
+    return GanRun(path, recipe=load_gan_recipe(path / "recipe.yaml"), facts=facts)
+
+
+def find_earlier(out: Path, recipe: GanRecipe, *, seed: int, resume: bool) -> GanRun | None:
+    """Return the run that ``out`` holds, if it is this one and may go on; None if it is empty.
+
+    Raises: RunError: the folder holds something else, or a run though ``resume`` is not set.
+    """
+    there = {path.name for path in out.iterdir()} - {_LOCK} if out.exists() else set()
+    if not there:
+        return None
+    if "run.json" not in there:
+        # Hidden files: what a kill left half written under its temporary name.
+        if resume and all(name == "recipe.yaml" or name.startswith(".") for name in there):
+            return None  # killed before it began
+        raise RunError(f"{out}: holds other files than a run. Choose a new or empty folder.")
+    if not resume:
+        raise RunError(
+            f"{out}: holds a run already. Continue it with --resume, or choose another --out."
+        )
+    earlier = open_gan_run(out, needs_finished=False)
+    if earlier.recipe != recipe or earlier.facts["seed"] != seed:
+        raise RunError(
+            f"{out}: holds another experiment ({earlier.name}, or other settings), so this one "
+            f"can't resume it. Compare recipe.yaml there, or choose another --out."
+        )
+    return earlier
+
+
+@contextmanager
+def hold_folder(out: Path) -> Iterator[None]:
+    """Hold the run folder, so that two processes never write the same run.
+
+    Raises: RunError: another process holds it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(out / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise RunError(
+            f"{out}: another process is training here. Wait for it, or choose another --out."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pneumoscope.study import study_costs
+from pneumoscope.study.study_costs import N_REPEATS, Costing, known_costs, time_bundle
+from pneumoscope.study.study_runs import StudyRun
+
+EXAMPLES = Path(__file__).parents[2] / "examples/radiographs"
+
+
+@pytest.fixture
+def run(tiny, tmp_path) -> StudyRun:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    tiny.write_bundle(folder / "bundle.onnx")
+    return StudyRun(SimpleNamespace(name="alpha"), 0, folder, "measured")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for path in sorted((EXAMPLES / "NORMAL").iterdir())[:3]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_a_bundle_is_sized_and_timed_once(run, pictures, tmp_path, monkeypatch) -> None:
+    costing = Costing(tmp_path, None, pictures=pictures)  # type: ignore[arg-type]
+    costs, reason = costing.measure([run])
+    assert reason is None
+    assert costs is not None
+    assert costs.n_bytes == (run.folder / "bundle.onnx").stat().st_size
+    assert (costs.n_pictures, costs.n_repeats, costs.pictures) == (3, N_REPEATS, "pictures")
+    assert 0 < costs.fastest_ms <= costs.latency_ms <= costs.slowest_ms
+    assert json.loads((tmp_path / "costs.json").read_text())["alpha"]["n_bytes"] == costs.n_bytes
+    monkeypatch.setattr(study_costs, "time_bundle", None)  # not timed again
+    assert costing.measure([run]) == (costs, None)
+    assert known_costs(tmp_path) == {"alpha": costs}
+
+
+def test_times_are_by_picture_and_repeat(run, pictures) -> None:
+    times = time_bundle(run.folder / "bundle.onnx", sorted(pictures.iterdir()))
+    assert times.shape == (3, N_REPEATS)
+    assert (times > 0).all()
+
+
+def test_why_there_are_no_costs_is_said(run, tmp_path) -> None:
+    nowhere = Costing(tmp_path, None, pictures=tmp_path / "nowhere")  # type: ignore[arg-type]
+    costs, reason = nowhere.measure([run])
+    assert costs is None
+    assert "nowhere" in (reason or "")
+    assert Costing(tmp_path, None).measure([]) == (None, "no run is measured yet")  # type: ignore[arg-type]
+    (tmp_path / "costs.json").write_text("{")
+    assert known_costs(tmp_path) == {}

@@ -1,0 +1,338 @@
+"""The runner, its training and its network replaced by stand-ins: what it does when, and writes."""
+
+import functools
+import json
+import re
+from pathlib import Path
+
+import filelock
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from sklearn import metrics as sk
+
+from pneumoscope.core.errors import (
+    DivergedError,
+    ExportError,
+    RunError,
+    UsageError,
+    WeightsError,
+)
+from pneumoscope.metrics import measure
+from pneumoscope.metrics.bootstrap import bootstrap_by_patient
+from pneumoscope.study import compare, evaluate, study_costs
+from pneumoscope.study import study as runner
+from pneumoscope.study.evaluate import evaluate_run
+from pneumoscope.study.study import StudyOptions, run_study
+from pneumoscope.study.study_data import Expected
+from pneumoscope.study.study_plan import load_study
+from pneumoscope.study.test_reads import read_log
+from pneumoscope.training.recipe_file import load_recipe
+from pneumoscope.training.run_folder import open_run
+
+QUICK = {"n_resamples": 20, "has_processes": False, "show_progress": False}
+
+
+@pytest.fixture(autouse=True)
+def _without_figures_and_bundles(monkeypatch):
+    def write(evaluation, predictions, *, dataset, out, history) -> None:
+        predictions.write(out / "predictions-test.csv")
+        evaluation.write(out / "metrics.json")
+
+    def refuse(*args, **options) -> None:
+        raise ExportError("there is no network behind this run")
+
+    monkeypatch.setattr(evaluate, "write_results", write)
+    few = functools.partial(bootstrap_by_patient, n_resamples=20)  # no test here is of intervals
+    monkeypatch.setattr(measure, "bootstrap_by_patient", few)
+    monkeypatch.setattr(study_costs, "export_bundle", refuse)
+    monkeypatch.setattr(compare, "write_comparison", lambda *args, **options: None)
+
+
+@pytest.fixture
+def study(tmp_path):
+    def load(*recipes: str, seeds=(0, 1), **changes):
+        content = {"name": "toy", "title": "A toy <study>", "seeds": list(seeds)}
+        content["systems"] = [{"recipe": recipe} for recipe in recipes]
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(content | changes))
+        return load_study(path)
+
+    return load
+
+
+@pytest.fixture
+def jobs(make_run, predictor, monkeypatch):
+    """Stand in for training and reading; return the list of what was done, in order."""
+    done: list[str] = []
+    errors: dict[str, BaseException] = {}
+
+    def do(job, dataset, *, show_progress) -> None:
+        folder = Path(job.folder)
+        done.append(folder.name)
+        if folder.name in errors:
+            raise errors[folder.name]
+        if not job.is_trained:
+            make_run(folder, recipe=load_recipe(job.recipe).name, seed=job.seed)
+        seed = job.seed + 10 * len(load_recipe(job.recipe).name)
+        evaluate_run(open_run(folder), dataset, predict=predictor(seed))
+
+    monkeypatch.setattr(runner, "do_job", do)
+    do.done, do.errors = done, errors
+    return do
+
+
+def run(study, dataset, out, **options):
+    return run_study(study, dataset, out, StudyOptions(**QUICK | options))
+
+
+def test_every_run_is_done_once_and_its_figures_lead_to_its_metrics_json(
+    study, dataset, jobs, tmp_path
+) -> None:
+    plan, out = study("springboard-150", "gray-150"), tmp_path / "out"
+    result = run(plan, dataset, out)
+    # All systems' first seeds first: a table of what is finished then has every system early.
+    names = ["springboard-150-s0", "gray-150-s0", "springboard-150-s1", "gray-150-s1"]
+    assert jobs.done == names
+    content = json.loads((out / "study.json").read_text())
+    for system in content["systems"]:
+        for place, each in enumerate(system["runs"]):
+            assert each["state"] == "measured"
+            metrics = json.loads(Path(each["metrics"]).read_text())
+            table = pl.read_csv(Path(each["metrics"]).parent / "predictions-test.csv")
+            area = sk.roc_auc_score(table["target"].to_numpy(), table["probability"].to_numpy())
+            assert metrics["scores"]["auroc"]["value"] == pytest.approx(area)
+            assert system["result"]["scores"]["auroc"]["by_seed"][place] == pytest.approx(area)
+            for point in metrics["operating_points"]:
+                if point["name"] == "sensitive":
+                    continue
+                ours = system["result"]["points"][point["name"]]["specificity"]["by_seed"][place]
+                assert ours == pytest.approx(point["figures"]["specificity"]["value"])
+    again = run(plan, dataset, out)
+    assert jobs.done == names
+    assert [s.result for s in again.systems] == [s.result for s in result.systems]
+    for name in names:
+        assert len(read_log(out / "runs" / name)) == 1
+
+
+def test_the_page_and_the_table_show_what_the_json_holds(study, dataset, jobs, tmp_path) -> None:
+    result = run(study("springboard-150", seeds=[0]), dataset, tmp_path / "out")
+    markdown = (tmp_path / "out/study.md").read_text()
+    page = (tmp_path / "out/study.html").read_text()
+    (system,) = result.systems
+    found = system.result
+    assert found is not None
+    for figure in (found.scores["auroc"], found.points["balanced"]["specificity"]):
+        assert f"{figure.mean:.3f}" in markdown
+        assert f"{figure.mean:.3f}" in page
+    for text in (markdown, page):
+        assert "accuracy 0.9, loss 0.29, sensitivity 0.974, specificity 0.769" in text
+        assert "best checkpoint of 10 epochs" in text
+        assert "there is no network behind this run" in text
+        assert "1,234,567" in text
+    assert str(tmp_path / "out/runs/springboard-150-s0/metrics.json") in page
+    assert "A toy &lt;study&gt;" in page
+    for reference in re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', page):
+        assert reference.startswith(("data:", "#")), reference
+    for table in re.findall(r"(?m)(?:^\|.*\n)+", markdown):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_a_run_that_fails_is_told_and_the_others_go_on(study, dataset, jobs, tmp_path) -> None:
+    plan, out = study("springboard-150", "gray-150"), tmp_path / "out"
+    jobs.errors["springboard-150-s0"] = DivergedError("the loss became nan in epoch 3")
+    jobs.errors["gray-150-s1"] = ZeroDivisionError("a bug")
+    result = run(plan, dataset, out)
+    states = {s.name: [each.state for each in s.runs] for s in result.systems}
+    assert states == {
+        "springboard-150": ["failed", "measured"],
+        "gray-150": ["measured", "failed"],
+    }
+    markdown = (out / "study.md").read_text()
+    assert "DivergedError: the loss became nan in epoch 3" in markdown
+    assert "ZeroDivisionError: a bug" in markdown
+    assert markdown.count("1 of 2 so far") == 2
+    assert all(system.not_reproducible is None for system in result.systems)
+    jobs.errors.clear()
+    jobs.done.clear()
+    result = run(plan, dataset, out)  # what failed is tried again, nothing else
+    assert sorted(jobs.done) == ["gray-150-s1", "springboard-150-s0"]
+    assert all(len(system.measured) == 2 for system in result.systems)
+
+
+def test_weights_that_cannot_be_had_are_asked_for_once(study, dataset, jobs, tmp_path) -> None:
+    for seed in (0, 1):
+        jobs.errors[f"pneunet-s{seed}"] = WeightsError("resnet50 can't be had here")
+    result = run(study("pneunet", "gray-150"), dataset, tmp_path / "out")
+    assert jobs.done.count("pneunet-s0") == 1
+    assert "pneunet-s1" not in jobs.done
+    pneunet, gray = result.systems
+    assert pneunet.not_reproducible == "WeightsError: resnet50 can't be had here"
+    assert [figure.reported for figure in pneunet.reported.figures][:2] == [0.906, 0.9006]
+    assert len(gray.measured) == 2
+    assert "not reproducible here" in (tmp_path / "out/study.md").read_text()
+
+
+def test_runs_of_earlier_work_are_taken_up_where_they_lie(
+    study, dataset, jobs, make_run, predictor, tmp_path
+) -> None:
+    earlier = tmp_path / "earlier"
+    evaluated = make_run(earlier / "first", recipe="gray-150", seed=0)
+    evaluate_run(evaluated, dataset, predict=predictor(1))
+    make_run(earlier / "second", recipe="gray-150", seed=1)  # its test is not read yet
+    make_run(earlier / "other-seed", recipe="gray-150", seed=9)
+    result = run(study("gray-150", seeds=[0, 1, 2]), dataset, tmp_path / "out", runs=[earlier])
+    assert jobs.done == ["second", "gray-150-s2"]
+    (system,) = result.systems
+    assert [each.is_taken_up for each in system.runs] == [True, True, False]
+    assert [Path(each.folder).name for each in system.runs] == ["first", "second", "gray-150-s2"]
+    assert len(read_log(earlier / "first")) == 1
+    assert len(read_log(earlier / "second")) == 1
+
+
+@pytest.mark.parametrize("what", ["recipe", "radiographs"])
+def test_a_run_of_another_recipe_or_dataset_is_not_taken_up(
+    study, dataset, jobs, make_run, predictor, tmp_path, what
+) -> None:
+    other = make_run(tmp_path / "earlier", recipe="gray-150", seed=0)
+    evaluate_run(other, dataset, predict=predictor(1))
+    if what == "recipe":
+        content = yaml.safe_load((other.path / "recipe.yaml").read_text())
+        content["training"]["epochs"] += 1
+        (other.path / "recipe.yaml").write_text(yaml.safe_dump(content))
+    else:
+        other.facts["data"]["fingerprint"] = "0" * 64
+        other.write_facts()
+    run(study("gray-150", seeds=[0]), dataset, tmp_path / "out", runs=[other.path])
+    assert jobs.done == ["gray-150-s0"]
+
+
+def test_a_run_without_its_epochs_is_trained_anew_where_they_are_wanted(
+    study, dataset, jobs, make_run, tmp_path
+) -> None:
+    earlier = make_run(tmp_path / "earlier", recipe="gray-150", seed=0)
+    plan = study("gray-150", seeds=[0], systems=[{"recipe": "gray-150", "store_epochs": True}])
+    run(plan, dataset, tmp_path / "out", runs=[earlier.path])
+    assert jobs.done == ["gray-150-s0"]
+    for epoch in (1, 2, 3):
+        (earlier.path / f"checkpoints/epoch-{epoch:03d}.ckpt").write_bytes(b"weights")
+    jobs.done.clear()
+    run(plan, dataset, tmp_path / "other", runs=[earlier.path])
+    assert jobs.done == ["earlier"]
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(
+    study, dataset, jobs, make_run, tmp_path
+) -> None:
+    earlier = make_run(tmp_path / "earlier", recipe="gray-150", seed=0)
+    earlier.facts["state"] = "running"
+    earlier.write_facts()
+    plan = study("gray-150", seeds=[0])
+    with filelock.FileLock(earlier.path / ".lock"):
+        result = run(plan, dataset, tmp_path / "out", runs=[earlier.path])
+    assert jobs.done == []
+    assert result.systems[0].runs[0].state == "in use"
+    assert "another process is training it" in (tmp_path / "out/study.md").read_text()
+    result = run(plan, dataset, tmp_path / "out", runs=[earlier.path], trains=False)
+    assert result.systems[0].runs[0].state == "unfinished"
+
+
+def test_table_only_and_no_train_do_no_more_than_they_say(
+    study, dataset, jobs, make_run, tmp_path
+) -> None:
+    earlier = make_run(tmp_path / "earlier", recipe="gray-150", seed=0)
+    plan, out = study("gray-150", "springboard-150", seeds=[0]), tmp_path / "out"
+    result = run(plan, dataset, out, runs=[earlier.path], works=False)
+    assert jobs.done == []
+    assert read_log(earlier.path) == []
+    assert result.data is None
+    assert "trained, not measured yet" in (out / "study.md").read_text()
+    assert "0 of 1 so far" in (out / "study.md").read_text()
+    run(plan, dataset, out, runs=[earlier.path], trains=False)
+    assert jobs.done == ["earlier"]
+    run(plan, dataset, out, runs=[earlier.path], only=["springboard-150"])
+    assert jobs.done == ["earlier", "springboard-150-s0"]
+    with pytest.raises(UsageError, match="--only nothing: .* gray-150, springboard-150"):
+        run(plan, dataset, out, only=["nothing"])
+
+
+def test_two_studies_do_not_run_in_one_folder(study, dataset, jobs, tmp_path) -> None:
+    plan, out = study("gray-150", seeds=[0]), tmp_path / "out"
+    out.mkdir()
+    with filelock.FileLock(out / ".lock"):
+        with pytest.raises(RunError, match="another process runs a study here"):
+            run(plan, dataset, out)
+        assert jobs.done == []
+        run(plan, dataset, out, works=False)  # looking is allowed
+
+
+def test_a_foreign_run_in_the_place_of_ones_own_is_left_alone(
+    study, dataset, jobs, make_run, tmp_path
+) -> None:
+    foreign = make_run(tmp_path / "out/runs/gray-150-s0", recipe="springboard-150", seed=5)
+    before = (foreign.path / "run.json").read_bytes()
+    result = run(study("gray-150", seeds=[0]), dataset, tmp_path / "out")
+    assert jobs.done == []
+    assert "another recipe, seed or dataset" in (result.systems[0].not_reproducible or "")
+    assert (foreign.path / "run.json").read_bytes() == before
+
+
+def test_changed_figures_are_refused(study, dataset, jobs, tmp_path) -> None:
+    plan, out = study("gray-150", seeds=[0]), tmp_path / "out"
+    run(plan, dataset, out)
+    path = out / "runs/gray-150-s0/metrics.json"
+    content = json.loads(path.read_text())
+    content["scores"]["auroc"]["value"] = 0.999
+    path.write_text(json.dumps(content))
+    with pytest.raises(RunError, match="AUROC is 0.999, but predictions-test.csv"):
+        run(plan, dataset, out)
+
+
+def test_a_question_pairs_the_seeds_that_both_have(study, dataset, jobs, tmp_path) -> None:
+    contrast = {"question": "Is it?", "of": ["gray-150"], "against": [["springboard-150"]]}
+    plan = study("gray-150", "springboard-150", seeds=[0, 1, 2], contrasts=[contrast])
+    jobs.errors["springboard-150-s1"] = DivergedError("no")
+    result = run(plan, dataset, tmp_path / "out")
+    (found,) = result.contrasts
+    assert (found.seeds, found.n_wanted) == ([0, 2], 3)
+    gray, springboard = result.systems
+    assert gray.result is not None
+    assert springboard.result is not None
+    area = found.differences[0]
+    all_three = gray.result.scores["auroc"].by_seed
+    assert area.a == pytest.approx([all_three[0], all_three[2]])
+    assert area.b == pytest.approx(springboard.result.scores["auroc"].by_seed)
+    assert area.difference.mean == pytest.approx(np.mean(np.subtract(area.a, area.b)))
+    assert found.averaged is not None
+    markdown = (tmp_path / "out/study.md").read_text()
+    assert "2 of 3 so far" in markdown
+    assert "**Is it?**" in markdown
+
+
+def test_stopping_leaves_the_rest_for_next_time(study, dataset, jobs, tmp_path) -> None:
+    plan, out = study("gray-150", seeds=[0, 1]), tmp_path / "out"
+    jobs.errors["gray-150-s1"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, dataset, out)
+    jobs.errors.clear()
+    result = run(plan, dataset, out)
+    assert jobs.done == ["gray-150-s0", "gray-150-s1", "gray-150-s1"]
+    assert len(result.systems[0].measured) == 2
+
+
+def test_a_place_of_earlier_runs_must_be_there(study, dataset, jobs, tmp_path) -> None:
+    with pytest.raises(RunError, match="no such folder to take runs up from"):
+        run(study("gray-150"), dataset, tmp_path / "out", runs=[tmp_path / "nowhere"])
+
+
+def test_data_agree_where_every_fingerprint_that_matters_does() -> None:
+    plain = Expected(training="t", test="e", added=None)
+    generated = Expected(training="t", test="e", added="g")
+    facts = {"fingerprint": "t", "added": {"kind": "generated", "fingerprint": "g"}}
+    assert generated.is_data_of(facts)
+    assert plain.is_data_of({"fingerprint": "t"})
+    assert plain.is_data_of(facts)  # without --added, whatever was added then is taken as it is
+    assert not generated.is_data_of({"fingerprint": "t"})
+    assert not generated.is_data_of(facts | {"added": {"fingerprint": "other"}})
+    assert not plain.is_data_of({"fingerprint": "other"})
