@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+NPM := $(shell command -v npm)
 
 # Radiographs of your own: make demo DATA=folder. Without, the 16 examples.
 DATA ?=
 DEMO_DATA := $(if $(DATA),$(DATA),demo/phantoms)
 DEMO_RUN := demo/runs/$(notdir $(abspath $(DEMO_DATA)))
 
-.PHONY: demo demo-train test check format bench clean
+.PHONY: demo demo-train test check check-page web format bench clean
 
 demo: $(VENV)/.installed-base
 	$(BIN)/pneumoscope predict "$(or $(DATA),examples/radiographs)" --overlay demo/overlays
@@ -25,22 +26,36 @@ endif
 	$(BIN)/pneumoscope evaluate "$(DEMO_RUN)" --data "$(DEMO_DATA)"
 	@echo "The report lies in $(DEMO_RUN)/report.html"
 
-test: $(VENV)/.installed-dev
+# What the page needs to answer on the device alone: its WASM and the bundle, for
+# `pneumoscope serve`, and in site/ the page with them, for any host of static files.
+web: browser/node_modules/.installed
+	cd browser && npm run build
+	node browser/scripts/device.mjs
+
+# Where Node.js is there, the page too; the tests that need it or a browser say why they skip.
+test: $(VENV)/.installed-dev $(if $(NPM),web)
 	$(BIN)/pytest
 
 # One check for people and CI: style, types, and that imports point down.
-check: $(VENV)/.installed-dev
+check: $(VENV)/.installed-dev $(if $(NPM),check-page)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.installed-dev
+# The page's sources, and that the built page in the package is what they give.
+check-page: browser/node_modules/.installed
+	cd browser && npm run check
+	cd browser && node scripts/build.mjs ../build/page
+	diff -r build/page src/pneumoscope/web/page
+
+format: $(VENV)/.installed-dev $(if $(NPM),browser/node_modules/.installed)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(if $(NPM),cd browser && npm run format)
 
 # Against the same work in Keras/TensorFlow, which gets an environment of its own.
-bench: $(VENV)/.installed-dev .venv-keras/.installed
+bench: $(VENV)/.installed-dev .venv-keras/.installed web
 	$(BIN)/python -m benchmarks --data "$(or $(DATA),$(PNEUMOSCOPE_DATA))"
 
 $(VENV)/.installed-base: pyproject.toml
@@ -63,5 +78,9 @@ $(VENV)/.installed-dev: pyproject.toml
 	.venv-keras/bin/pip install --quiet --requirement benchmarks/keras-requirements.txt
 	touch $@
 
+browser/node_modules/.installed: browser/package-lock.json
+	cd browser && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-keras demo bench-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-keras demo bench-out build site browser/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,10 +8,12 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.options import Options, parse_arguments
+from benchmarks.options import WITHOUT_DATA, Options, parse_arguments
+from benchmarks.page_parts import measure_page
 from benchmarks.parts import Record, measure_pipeline, measure_run, measure_step, say
 from benchmarks.predict_parts import measure_predict
 from benchmarks.processes import PieceError
+from benchmarks.serve_parts import measure_serve
 from benchmarks.subset import make_subset
 from benchmarks.table import markers, render_page, render_section, write_section
 from pneumoscope.core.errors import PneumoscopeError
@@ -67,12 +69,16 @@ def measure(record: Record) -> None:
         measure_pipeline(record, data)
     if "predict" in options.only:
         measure_predict(record)
+    if "serve" in options.only:
+        measure_serve(record)
+    if "page" in options.only:
+        measure_page(record)
 
 
 def section_name(options: Options) -> str:
-    """Return what the section of a page is called: "training", "predict", or both."""
-    parts = ["training"] if set(options.only) - {"predict"} else []
-    return "+".join([*parts, "predict"] if "predict" in options.only else parts)
+    """Return what a page's section is called: "training", "predict", "serve+page" and so on."""
+    parts = ["training"] if set(options.only) - WITHOUT_DATA else []
+    return "+".join([*parts, *(part for part in options.only if part in WITHOUT_DATA)])
 
 
 def collect(record: Record, *, load: float) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-Part = Literal["step", "run", "pipeline", "predict"]
+Part = Literal["step", "run", "pipeline", "predict", "serve", "page"]
 PARTS: tuple[Part, ...] = get_args(Part)
 MIN_FILES = 96  # three batches of torch's side, of which the first is not counted
+WITHOUT_DATA: frozenset[Part] = frozenset(("predict", "serve", "page"))
 KERAS_PYTHON = Path(".venv-keras/bin/python")
 
 
@@ -17,7 +18,7 @@ KERAS_PYTHON = Path(".venv-keras/bin/python")
 class Options:
     """What to measure, on what, and how long."""
 
-    data: Path | None  # None where only `predict` is measured
+    data: Path | None  # None where only `predict`, `serve` and `page` are measured
     out: Path
     into: Path | None  # page with markers, in which the section that was measured is replaced
     only: tuple[Part, ...]
@@ -40,6 +41,9 @@ class Options:
     n_cold_starts: int
     n_few_files: int  # of the smaller memory measurement
     n_memory_files: int  # of the larger one
+    n_latency_requests: int  # of each block of single requests to the server
+    n_serve_requests: int  # from many clients at once
+    n_page_loads: int
     keras_python: Path = KERAS_PYTHON
 
 
@@ -49,7 +53,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> Options:
     parser.add_argument(
         "--data",
         type=_parse_folder,
-        help="Folder with train/NORMAL, train/PNEUMONIA, ...; not needed for predict alone.",
+        help="Folder with train/NORMAL, train/PNEUMONIA, ...; needed for training's parts.",
     )
     parser.add_argument(
         "--quick", action="store_true", help="See that all of it works; the figures mean nothing."
@@ -72,8 +76,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> Options:
     )
     _add_predict_arguments(parser)
     found = parser.parse_args(words)
-    if found.data is None and found.only != ("predict",):
-        parser.error("--data is missing; only --only predict does without")
+    if found.data is None and not WITHOUT_DATA.issuperset(found.only):
+        parser.error("--data is missing; only --only predict,serve,page does without")
     if found.n_files is not None and found.n_files < MIN_FILES:
         parser.error(f"--n-files: {found.n_files} are too few; give {MIN_FILES} or more")
     is_quick: bool = found.quick
@@ -101,6 +105,9 @@ def parse_arguments(words: Sequence[str] | None = None) -> Options:
         n_cold_starts=1 if is_quick else 7,
         n_few_files=20 if is_quick else 100,
         n_memory_files=found.n_memory_files or (40 if is_quick else 10_000),
+        n_latency_requests=5 if is_quick else 60,
+        n_serve_requests=200 if is_quick else 2000,
+        n_page_loads=1 if is_quick else 5,
     )
 
 

@@ -236,7 +236,7 @@ def test_section_is_called_after_what_is_measured(tmp_path: Path) -> None:
     alone = parse_arguments(["--only", "predict"])
     assert (alone.data, program.section_name(alone)) == (None, "predict")
     words = ["--data", str(tmp_path)]
-    assert program.section_name(parse_arguments(words)) == "training+predict"
+    assert program.section_name(parse_arguments(words)) == "training+predict+serve+page"
     assert program.section_name(parse_arguments([*words, "--only", "run"])) == "training"
 
 

@@ -12,8 +12,11 @@ from pneumoscope.cli.compare import compare
 from pneumoscope.cli.data import data_app
 from pneumoscope.cli.evaluate import evaluate
 from pneumoscope.cli.export import export
+from pneumoscope.cli.gan import gan_app
 from pneumoscope.cli.predict import predict
 from pneumoscope.cli.recipes import recipes
+from pneumoscope.cli.serve import serve
+from pneumoscope.cli.study import epochs, study
 from pneumoscope.cli.train import train
 from pneumoscope.core.errors import RecipeError, UsageError
 
@@ -33,9 +36,13 @@ app.command()(bundle)
 app.command()(train)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(study)
+app.command()(epochs)
 app.command()(export)
 app.command()(recipes)
+app.command()(serve)
 app.add_typer(data_app, name="data")
+app.add_typer(gan_app, name="gan")
 
 
 def _print_version(wanted: bool) -> None:

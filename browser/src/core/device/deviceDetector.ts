@@ -1,0 +1,54 @@
+/** Answers on this device alone: no request carries a picture. */
+
+import type { Answer, BundleCard, BundleIdentity, Detector, DeviceOptions } from "../types";
+import { WorkerClient } from "./workerClient";
+
+/** A bundle that runs in a worker of this page. */
+export class DeviceDetector implements Detector {
+  readonly where = "device";
+
+  private constructor(
+    private readonly client: WorkerClient,
+    readonly card: BundleCard,
+    readonly identity: BundleIdentity,
+    /** Threads that share one radiograph; 1 where the page is not cross-origin isolated. */
+    readonly threads: number,
+  ) {}
+
+  /**
+   * Fetch the runtime and the bundle, start both and warm them up.
+   *
+   * @throws DeviceError the parts are not there, or cannot run here.
+   * @throws BundleError the bundle is damaged, changed, too new, or none.
+   */
+  static async open({ base, bundleBytes, onProgress }: DeviceOptions): Promise<DeviceDetector> {
+    const client = new WorkerClient();
+    try {
+      const { card, identity, threads } = await client.call(
+        "open",
+        { base: base.href, bundleBytes: bundleBytes ?? null },
+        { transfer: bundleBytes ? [bundleBytes] : [], onProgress },
+      );
+      return new DeviceDetector(client, card, identity, threads);
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+  }
+
+  predict(
+    bytes: Uint8Array<ArrayBuffer>,
+    name: string,
+    operatingPointName?: string,
+  ): Promise<Answer> {
+    return this.client.call("predict", {
+      bytes,
+      name,
+      operatingPointName: operatingPointName ?? null,
+    });
+  }
+
+  close(): void {
+    this.client.close();
+  }
+}

@@ -1,0 +1,76 @@
+/** How files come in: chosen, dropped, pasted, or as an example. */
+
+import { words } from "../words";
+import { tell } from "./announce";
+import { addFiles } from "./items";
+import { takeOwnBundle } from "./ways";
+
+/** An example that comes with the page, and what its dataset calls it. */
+export const EXAMPLES = [
+  { name: "person1946_bacteria_4874.jpeg", label: "pneumonia" },
+  { name: "NORMAL2-IM-1438-0001.jpeg", label: "normal" },
+  { name: "person1954_bacteria_4886.jpeg", label: "pneumonia" },
+  { name: "NORMAL2-IM-1437-0001.jpeg", label: "normal" },
+] as const;
+
+export const exampleUrl = (name: string) => new URL(`examples/${name}`, document.baseURI).href;
+
+let nPasted = 0;
+
+/** Take files: bundles go to the device, all else to the list. */
+export function takeFiles(files: readonly File[]): void {
+  const bundle = files.find(isBundle);
+  if (bundle) void takeOwnBundle(bundle);
+  addFiles(files.filter((file) => !isBundle(file)).map((file) => ({ name: file.name, file })));
+}
+
+/** Take what was dropped, with the files of dropped folders. */
+export async function takeDrop(data: DataTransfer): Promise<void> {
+  // The list is only there until the event is over, so entries are taken before anything is awaited.
+  const entries = [...data.items].flatMap((item) => item.webkitGetAsEntry() ?? []);
+  if (entries.every((entry) => entry.isFile)) {
+    takeFiles([...data.files]);
+    return;
+  }
+  takeFiles((await Promise.all(entries.map(filesOf))).flat());
+}
+
+/** Take a pasted picture. Browsers call every one of them "image.png". */
+export function takePaste(data: DataTransfer): void {
+  const files = [...data.files].map((file) => {
+    const suffix = file.type.split("/")[1] ?? "";
+    const isNamed = file.name !== "" && file.name !== `image.${suffix}`;
+    return isNamed ? file : new File([file], `${words.add.pasted(++nPasted)}.${suffix}`);
+  });
+  if (files.length > 0) takeFiles(files);
+  else if (data.types.length > 0) tell(words.add.nothing, "problem");
+}
+
+export async function takeExample(name: string): Promise<void> {
+  const reply = await fetch(exampleUrl(name)).catch(() => null);
+  if (reply?.ok) addFiles([{ name, file: await reply.blob() }]);
+  else tell(words.add.exampleMissing(name), "problem");
+}
+
+function isBundle(file: File): boolean {
+  return file.name.toLowerCase().endsWith(".onnx");
+}
+
+async function filesOf(entry: FileSystemEntry): Promise<File[]> {
+  if (entry.isFile) {
+    return [
+      await new Promise<File>((take, fail) => (entry as FileSystemFileEntry).file(take, fail)),
+    ];
+  }
+  const reader = (entry as FileSystemDirectoryEntry).createReader();
+  const inside: FileSystemEntry[] = [];
+  // A reader gives a folder in portions; an empty one is the end.
+  for (let portion = await next(reader); portion.length > 0; portion = await next(reader)) {
+    inside.push(...portion);
+  }
+  return (await Promise.all(inside.map(filesOf))).flat();
+}
+
+function next(reader: FileSystemDirectoryReader): Promise<FileSystemEntry[]> {
+  return new Promise((take, fail) => reader.readEntries(take, fail));
+}
