@@ -5,9 +5,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pneumoscope.web.protocol import GuardedProtocol
+from pneumoscope.web.settings import WebSettings
 
 SLOW_S = 0.7
 
@@ -223,3 +228,18 @@ def test_client_that_waits_for_100_continue(hasty: Any, running: Any, good: byte
     with hasty.connect() as connection:  # told before it sends a byte
         connection.sendall(running.head(expect="100-continue", content_length=10**9))
         assert read_head(connection) == 413
+
+
+def test_small_writes_are_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(H11Protocol, "connection_made", lambda protocol, transport: None)
+    protocol = object.__new__(GuardedProtocol)
+    protocol._settings, protocol.connections = WebSettings(), set()
+    protocol.loop = SimpleNamespace(call_later=lambda seconds, call: None)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+        protocol.connection_made(SimpleNamespace(get_extra_info={"socket": accepted}.get))
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0

@@ -5,6 +5,7 @@ send its headers or to take its answer, and its own refusals lack our headers.
 """
 
 import asyncio
+import socket
 from typing import Any, Final
 
 import h11
@@ -40,6 +41,11 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; refuse where too many are open."""
         super().connection_made(transport)
+        # Headers and body are two writes, and together they would wait 40 ms for the client's
+        # delayed acknowledgement. asyncio switches that off only for sockets that were made with
+        # the protocol's number, which those of `socket.create_server` are not.
+        connection: socket.socket = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > self._settings.max_connections:
             self._refuse(try_later("TooManyConnectionsError", "Too many connections are open."))
             return
