@@ -9,7 +9,7 @@ DATA ?=
 DEMO_DATA := $(if $(DATA),$(DATA),demo/phantoms)
 DEMO_RUN := demo/runs/$(notdir $(abspath $(DEMO_DATA)))
 
-.PHONY: demo demo-train test check check-page web format bench clean
+.PHONY: demo demo-train test check check-page web serve format bench clean
 
 demo: $(VENV)/.installed-base
 	$(BIN)/pneumoscope predict "$(or $(DATA),examples/radiographs)" --overlay demo/overlays
@@ -31,6 +31,9 @@ endif
 web: browser/node_modules/.installed
 	cd browser && npm run build
 	node browser/scripts/device.mjs
+
+serve: $(VENV)/.installed-web
+	$(BIN)/pneumoscope serve
 
 # Where Node.js is there, the page too; the tests that need it or a browser say why they skip.
 test: $(VENV)/.installed-dev $(if $(NPM),web)
@@ -63,6 +66,11 @@ $(VENV)/.installed-base: pyproject.toml
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 
+$(VENV)/.installed-web: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[web]'
+	touch $@ $(VENV)/.installed-base
+
 $(VENV)/.installed-train: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[train]'
@@ -71,7 +79,7 @@ $(VENV)/.installed-train: pyproject.toml
 $(VENV)/.installed-dev: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	touch $@ $(VENV)/.installed-train $(VENV)/.installed-base
+	touch $@ $(VENV)/.installed-train $(VENV)/.installed-web $(VENV)/.installed-base
 
 .venv-keras/.installed: benchmarks/keras-requirements.txt
 	test -x .venv-keras/bin/python || $(PYTHON) -m venv .venv-keras

@@ -3,6 +3,9 @@
 import re
 import shlex
 import shutil
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -31,9 +34,26 @@ def commands() -> list[list[str]]:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_phantoms(tmp_path / "data" / "chest_xray", count=120, seed=0, size_px=64)
-    (tmp_path / "examples").symlink_to(Path(__file__).parent.parent / "examples")
+    for folder in ("examples", "studies"):
+        (tmp_path / folder).symlink_to(Path(__file__).parent.parent / folder)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def serve_and_stop(words: list[str]) -> None:
+    """Start the server on a free port, get its page, and end it as Ctrl-C does."""
+    code = "from pneumoscope.cli.app import main; main()"
+    program = [sys.executable, "-u", "-c", code, *words, "--port", "0"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            found = re.search(r"http://\S+", server.stdout.readline())
+            assert found is not None
+            with urllib.request.urlopen(found[0], timeout=60) as reply:
+                assert b"Pneumoscope" in reply.read()
+        finally:
+            server.terminate()
+        assert server.wait(timeout=60) == 0
 
 
 def test_every_command_of_the_readme_runs(workplace: Path) -> None:
@@ -47,6 +67,13 @@ def test_every_command_of_the_readme_runs(workplace: Path) -> None:
             assert runner.invoke(app, [*words[:2], "--help"]).exit_code == 0
             assert words[2] == "kermany"
             continue
+        if words[0] == "serve":
+            serve_and_stop(words)
+            continue
+        if words[:2] == ["gan", "train"]:
+            words += ["--set", "epochs=1"]
+        if words[0] == "study":
+            words += ["--table-only"]  # its trainings would take hours
         if words[0] == "train":
             words += [word for change in QUICK for word in ("--set", change)]
             trained.add(words[words.index("--out") + 1])
@@ -80,6 +107,9 @@ def test_every_command_of_the_readme_runs(workplace: Path) -> None:
         "compare",
         "export",
         "predict",
+        "serve",
+        "gan",
+        "study",
     ]
     for made in (
         "overlays",
@@ -88,6 +118,8 @@ def test_every_command_of_the_readme_runs(workplace: Path) -> None:
         "audit.html",
         "runs/gray-0/report.html",
         "compared",
+        "runs/dcgan-64/grids/epoch-001.png",
+        "studied/study.html",
     ):
         assert (workplace / made).exists(), made
 
