@@ -52,7 +52,7 @@ def step_row(**changes):
 
 def test_defaults_measure_everything_for_five_epochs(tmp_path: Path) -> None:
     options = parse_arguments(["--data", str(tmp_path)])
-    assert options.only == PARTS == ("step", "run", "pipeline", "predict")
+    assert options.only == PARTS == ("step", "run", "pipeline", "predict", "serve", "page")
     assert options.n_epochs == 5
     assert options.out == Path("bench-out")
     assert options.n_threads == len(os.sched_getaffinity(0))
