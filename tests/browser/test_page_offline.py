@@ -1,5 +1,6 @@
 """The page without a network, and how a newer version takes its place."""
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
+
+import pneumoscope as ps
+from pneumoscope.web.headers import SECURITY_HEADERS
 
 NEW_WORKER = "A newer version of this page is ready."
 
@@ -110,6 +114,77 @@ def test_a_newer_page_waits_until_it_is_asked_for_and_then_replaces_all_of_the_o
     expect(page.get_by_text(NEW_WORKER)).to_be_hidden()
 
 
+def test_a_kept_page_that_the_host_has_outgrown_is_offered_the_newer_one(
+    static_site: Any, seen: Any
+) -> None:
+    """The host's parts are of a runtime that the kept page does not know."""
+    page: Page = seen.page
+    seen.open(static_site.url)
+    wait_until_kept(page)
+    parts = static_site.folder / "device" / "device.json"
+    as_built = parts.read_text()
+    parts.write_text(as_built.replace('"version": "', '"version": "99.'))
+    worker = static_site.folder / "sw.js"
+    worker.write_text(worker.read_text() + "\n// newer\n")
+    page.reload()
+    page.get_by_text("device/ holds onnxruntime 99.").wait_for()
+    page.get_by_text(NEW_WORKER).wait_for()
+    parts.write_text(as_built)  # now it stands for the parts of the newer page
+    with page.expect_navigation():
+        page.get_by_role("button", name="Reload").click()
+    page.get_by_text("Pictures stay on").wait_for()
+
+
+def test_a_proxy_without_its_server_and_a_login_page_do_not_stop_the_kept_page(
+    static_site: Any, seen: Any, radiographs: list[Path]
+) -> None:
+    page: Page = seen.page
+    seen.open(static_site.url)
+    wait_until_kept(page)
+    for reply in (
+        {"status": 502, "body": "Bad gateway"},
+        {"status": 200, "content_type": "text/html", "body": "<title>Sign in</title>"},
+    ):
+        page.context.unroute_all()
+        page.context.route("**/*", functools.partial(answer_with, reply))
+        page.reload()
+        page.get_by_text("Pictures stay on").wait_for()
+        seen.add(radiographs[8])
+        seen.wait_for_answers(1)
+        expect(page.locator(".verdict-label")).to_have_text("Pneumonia")
+
+
+def answer_with(reply: dict[str, Any], route: Route) -> None:
+    route.fulfill(**reply)
+
+
+def test_from_the_second_visit_on_a_plain_host_has_the_headers_and_threads_of_the_server(
+    static_site: Any, seen: Any, radiographs: list[Path]
+) -> None:
+    """In a folder, and each of the page's workers with its threads starts under those headers."""
+    page: Page = seen.page
+    seen.open(static_site.url)
+    wait_until_kept(page)
+    reply = page.reload()
+    assert reply is not None
+    assert reply.from_service_worker
+    for name in (
+        "Content-Security-Policy",
+        "Cross-Origin-Opener-Policy",
+        "Cross-Origin-Embedder-Policy",
+    ):
+        assert reply.header_value(name) == SECURITY_HEADERS[name]
+    page.get_by_text("Pictures stay on").wait_for()
+    assert page.evaluate("crossOriginIsolated") is True
+    page.get_by_role("button", name="Example 1").click()
+    seen.wait_for_answers(1)
+    seen.add(radiographs[8])
+    seen.wait_for_answers(2)
+    page.locator(".row-name").nth(1).click()
+    oracle = ps.load().predict(radiographs[8])
+    assert seen.probability() == pytest.approx(oracle.probability, abs=1.1e-3)
+
+
 def test_another_bundle_on_the_host_is_taken_and_the_old_one_let_go(
     static_site: Any, seen: Any, tiny: ModuleType, radiographs: list[Path]
 ) -> None:
@@ -136,6 +211,9 @@ def test_another_bundle_on_the_host_is_taken_and_the_old_one_let_go(
 
 def test_it_can_be_installed(server: Any, seen: Any) -> None:
     seen.open(server.url)
+    # Otherwise it is fetched without the password that a proxy may want.
+    link = seen.page.locator("link[rel=manifest]")
+    assert link.evaluate("(link) => link.crossOrigin") == "use-credentials"
     manifest = seen.page.evaluate(
         "async () => (await fetch(document.querySelector('link[rel=manifest]').href)).json()"
     )

@@ -107,6 +107,73 @@ def test_a_token_is_asked_for_and_used(server: Any, seen: Any, radiographs: list
     assert sent == [None, "Bearer wrong-token", "Bearer right-token", "Bearer right-token"]
 
 
+def test_a_token_that_cannot_be_sent_and_a_cut_connection_can_be_mended(
+    server: Any, seen: Any
+) -> None:
+    is_cut = False
+
+    def guard(route: Route) -> None:
+        if is_cut:
+            route.abort()
+        elif route.request.headers.get("authorization") == "Bearer right-token":
+            route.continue_()
+        else:
+            route.fulfill(status=401, json={"error": {"type": "Unauthorized", "message": "No."}})
+
+    page: Page = seen.page
+    page.context.route("**/api/**", guard)
+    page.goto(server.url)
+    page.get_by_role("radio", name="Run on the server").check(force=True)
+    field = page.get_by_label("Access token")
+    field.fill("right\u2013token")
+    page.get_by_role("button", name="Unlock").click()
+    page.get_by_text("characters that cannot be sent").wait_for()
+    is_cut = True
+    field.fill("right-token")
+    page.get_by_role("button", name="Unlock").click()
+    page.get_by_text("The server cannot be reached.").wait_for()
+    is_cut = False
+    page.get_by_role("button", name="Try again").click()
+    field.fill("right-token")
+    page.get_by_role("button", name="Unlock").click()
+    page.get_by_text("Pictures are sent to").wait_for()
+
+
+def test_files_wait_when_the_worker_crashes_and_are_answered_by_the_next(
+    server: Any, seen: Any, radiographs: list[Path], tiny: ModuleType, tmp_path: Path
+) -> None:
+    page: Page = seen.page
+    page.add_init_script(CRASH_AT_FIRST_FILE)
+    own = tiny.write_bundle(tmp_path / "own.onnx")
+    seen.open(server.url)
+    drop(page, "own.onnx", own.read_bytes())
+    page.get_by_text("Your bundle: own.onnx").wait_for()
+    seen.add(*radiographs[6:9])
+    page.get_by_text("out of memory").first.wait_for()
+    expect(page.locator(".row[data-state=failed]")).to_have_count(1)
+    expect(page.locator(".row[data-state=waiting]")).to_have_count(2)
+    page.get_by_role("button", name="Try again", exact=True).click()
+    expect(page.locator(".row[data-state=answered]")).to_have_count(2, timeout=60_000)
+    page.locator(".row-name").nth(2).click()
+    expect(page.locator(".facts")).to_contain_text(
+        hashlib.sha256(own.read_bytes()).hexdigest()[:12]
+    )
+
+
+# Stands for a worker that runs out of memory at the first radiograph of the page.
+CRASH_AT_FIRST_FILE = """
+  let isFirst = true;
+  window.Worker = class extends Worker {
+    postMessage(request, ...rest) {
+      if (request.call === "predict" && isFirst) {
+        isFirst = false;
+        this.dispatchEvent(new ErrorEvent("error", { message: "out of memory" }));
+      } else super.postMessage(request, ...rest);
+    }
+  };
+"""
+
+
 def test_a_busy_server_is_asked_again_when_it_says(
     server: Any, seen: Any, radiographs: list[Path]
 ) -> None:

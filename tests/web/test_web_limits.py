@@ -1,6 +1,7 @@
 """What is refused before it costs anything, and the headers of every reply."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pneumoscope.web.app import create_app
+from pneumoscope.web.child_process import Child
 from pneumoscope.web.settings import WebSettings
 
 URL = "/api/v1/predictions"
@@ -163,6 +165,20 @@ def test_token_is_asked_for_ahead_of_the_body(web_bundle: Path, authorization: b
     assert run_guard(settings, headers, [bytes(10)])[0] == 400  # read, and no form
 
 
+def test_bundle_of_ones_own_behind_a_token_is_not_given_away(
+    web_bundle: Path,
+) -> None:
+    def statuses(**words: Any) -> list[int]:
+        # Without the workers: these routes have no need of them.
+        client = TestClient(create_app(WebSettings(n_workers=1, **words)))
+        names = ("bundle.onnx", "bundle.onnx.sha256", "device.json")
+        return [client.get(f"/device/{name}").status_code for name in names]
+
+    assert statuses(bundle=web_bundle, token="correct-token") == [404, 404, 404]
+    assert statuses(bundle=web_bundle)[:2] == [200, 200]
+    assert statuses(token="correct-token")[:2] == [200, 200]  # the shipped one is public
+
+
 def test_token_guards_the_api_and_metrics_alone(start_client: Callable[..., TestClient]) -> None:
     client = start_client(token="correct-token")
     for path in ("/api/v1/bundle", "/metrics"):
@@ -214,3 +230,36 @@ def test_uploads_of_all_requests_together_are_limited(web_bundle: Path) -> None:
         other.take(1000)
     with app.context.held.open() as again:
         again.take(5000)
+
+
+def test_answers_are_refused_as_soon_as_there_is_no_room_for_them(
+    client: TestClient,
+    start_client: Callable[..., TestClient],
+    running: Any,
+    examples: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    form = running.multipart(*((path.name, path.read_bytes()) for path in examples[:6]))
+    words = {"content": form, "headers": {"Content-Type": running.CONTENT_TYPE}}
+    n_sent = len(form)
+    answers = client.post(f"{URL}?include=overlay", **words).json()
+    n_answers = [len(json.dumps(value)) for value in answers]
+    room = n_sent + sum(n_answers[:2]) + n_answers[2] // 2
+    small = start_client(max_body_bytes=n_sent + 1000, max_held_bytes=room)
+    n_bytes: list[int] = []
+    ask = Child.ask
+
+    async def watch(child: Child, facts: dict[str, Any], data: bytes = b"") -> Any:
+        answer = await ask(child, facts, data)
+        n_bytes.append(len(answer[1]))
+        return answer
+
+    monkeypatch.setattr(Child, "ask", watch)
+    reply = small.post(f"{URL}?include=overlay", **words)
+    assert (reply.status_code, reply.json()["error"]["type"]) == (503, "QueueFullError")
+    assert reply.headers["retry-after"] == "1"
+    # Those that fit, and the one that did not: none of the others was worked on.
+    assert len(n_bytes) == 3
+    assert small.post(URL, files={"files": examples[0].read_bytes()}).status_code == 200
+    assert len(n_bytes) == 4
+    assert "pneumoscope_held_bytes 0.0" in small.get("/metrics").text

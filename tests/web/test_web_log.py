@@ -13,6 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from pneumoscope.web.child import answer_file
+from pneumoscope.web.child_process import Child
 from pneumoscope.web.limits import Guard
 from pneumoscope.web.log import REQUESTS
 from pneumoscope.web.metrics import Metrics
@@ -124,6 +126,39 @@ def test_fault_is_a_500_whose_words_stay_out_of_the_log(
     assert "test_web_log.py" in caplog.text
     assert "SECRET" not in caplog.text + reply.text
     assert "outcome=ValueError" in lines[0]
+
+
+def test_fault_of_ours_in_a_worker_is_a_500_and_no_words_of_it_are_logged(
+    client: TestClient,
+    caplog: pytest.LogCaptureFixture,
+    lines: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Broken:
+        def predict(self, *args: Any, **words: Any) -> None:
+            raise ZeroDivisionError("SECRET^JANE")
+
+    async def ask(child: Any, facts: Any, data: bytes = b"") -> Any:
+        return answer_file(Broken(), facts, data, max_pixels=1)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Child, "ask", ask)
+    with caplog.at_level(logging.INFO):
+        reply = client.post(URL, files=[("files", ("SECRET.dcm", named_dicom()))] * 2)
+    assert reply.status_code == 500
+    assert reply.json()["error"]["type"] == "InternalError"
+    for result in reply.json()["results"]:
+        assert result["error"] == {
+            "type": "InternalError",
+            "message": "SECRET.dcm: the server failed on it. The fault is in its log.",
+        }
+    assert "outcome=InternalError" in lines[0]
+    faults = [text for text in caplog.messages if " failed: " in text]
+    line_raised = Broken.predict.__code__.co_firstlineno + 1
+    where = f"ZeroDivisionError at {__file__}:{line_raised}"
+    request = reply.headers["x-request-id"]
+    assert faults == [f"request={request} failed: {where}"] * 2
+    assert "SECRET" not in caplog.text
+    assert "JANE" not in reply.text
 
 
 def read_metrics(client: TestClient) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -62,7 +62,7 @@ def test_description_names_every_route_of_the_api(server: Any) -> None:
     }  # fmt: skip
     post = value["paths"]["/api/v1/predictions"]["post"]
     assert set(post["responses"]) == {
-        "200", "400", "401", "408", "413", "415", "422", "431", "503", "504"
+        "200", "400", "401", "408", "413", "415", "422", "431", "500", "503", "504"
     }  # fmt: skip
     form = post["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["properties"]["files"]["items"]["format"] == "binary"

@@ -20,7 +20,7 @@ SLOW_S = 0.7
 @pytest.fixture(scope="module")
 def hasty(start_server: Callable[..., Any]) -> Iterator[Any]:
     with start_server(
-        header_s=SLOW_S, body_s=SLOW_S, send_s=SLOW_S, max_body_bytes=300_000, max_connections=40
+        header_s=SLOW_S, body_s=SLOW_S, send_s=SLOW_S, max_body_bytes=1_000_000, max_connections=40
     ) as server:
         yield server
 
@@ -176,7 +176,7 @@ def test_thirty_slow_clients_do_not_keep_others_waiting(
 def test_client_that_does_not_take_its_answer_is_cut_off(
     hasty: Any, running: Any, good: bytes
 ) -> None:
-    body = running.multipart(*[("a", good)] * 3)
+    body = running.multipart(*[("a", good)] * 7)
     path = "/api/v1/predictions?include=overlay,picture"
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -185,10 +185,32 @@ def test_client_that_does_not_take_its_answer_is_cut_off(
         # The answers are larger than what the system's buffers take.
         for _ in range(4):
             connection.sendall(running.head(path, content_length=len(body)) + body)
+        assert connection.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
         end = time.monotonic() + 60
         while is_open(connection):
             assert time.monotonic() < end
             time.sleep(0.05)
+
+
+def test_slow_client_that_never_stalls_gets_all_of_its_answer(
+    hasty: Any, running: Any, good: bytes
+) -> None:
+    body = running.multipart(*[("a", good)] * 7)
+    path = "/api/v1/predictions?include=overlay,picture"
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.settimeout(30)
+        connection.connect(hasty.address)
+        connection.sendall(running.head(path, content_length=len(body), connection="close") + body)
+        received = bytearray(connection.recv(65536))
+        assert received.startswith(b"HTTP/1.1 200")
+        length = int(received.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        started = time.monotonic()
+        while piece := connection.recv(65536):
+            received += piece
+            time.sleep(SLOW_S * 6 * len(piece) / length)  # a narrow line
+        assert time.monotonic() - started > 5 * SLOW_S
+    assert len(received.partition(b"\r\n\r\n")[2]) == length
 
 
 def is_open(connection: socket.socket) -> bool:

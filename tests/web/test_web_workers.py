@@ -97,6 +97,22 @@ def test_overdue_picture_is_504_and_its_worker_replaced(
     assert 'replaced_total{reason="it took too long"} 1.0' in client.get("/metrics").text
 
 
+def test_file_that_a_stopping_server_gives_up_may_be_sent_again(
+    start_client: Callable[..., TestClient], examples: list[Path]
+) -> None:
+    client = start_client(decode_s=300)
+    pool = pool_of(client)
+    os.kill(pool.pids[0], signal.SIGSTOP)
+    data = {"files": examples[0].read_bytes()}
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(lambda: client.post(URL, files=data))
+        until(lambda: pool.n_running == 1)
+        client.portal.call(pool.stop)
+        reply = waiting.result(60)
+    assert (reply.status_code, reply.json()["error"]["type"]) == (503, "NotReadyError")
+    assert reply.headers["retry-after"] == "1"
+
+
 def test_worker_killed_while_idle_is_replaced_unasked(
     narrow: TestClient, examples: list[Path]
 ) -> None:

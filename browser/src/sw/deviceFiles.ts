@@ -6,6 +6,8 @@
 const CACHE = "pneumoscope-device";
 const LIST = "device.json";
 const HASH_SUFFIX = ".sha256";
+/** As `sha256sum` writes it: the hash, and mostly the file's name after it. */
+const HASH_LINE = /^[0-9a-f]{64}(\s|$)/;
 
 interface DeviceList {
   files: Record<string, { sha256: string }>;
@@ -51,18 +53,42 @@ export async function keepDeviceFiles(folder: string): Promise<void> {
   }
 }
 
-/** Return a small file as it is now, or as it was when there was a network. */
+/** Return a small file as it is now, or as it was when the host last answered. */
 async function findFresh(href: string): Promise<Response> {
   const cache = await caches.open(CACHE);
+  let reply: Response;
   try {
-    const reply = await fetch(href, { cache: "no-cache" });
-    if (reply.ok) await cache.put(href, reply.clone());
-    return reply;
+    reply = await fetch(href, { cache: "no-cache" });
   } catch (error) {
     const kept = await cache.match(href);
     if (kept) return kept;
     throw error;
   }
+  if (await isWhole(href, reply)) {
+    await cache.put(href, reply.clone());
+    return reply;
+  }
+  // A proxy answers 502 for a server that is stopped, and a login page answers 200 for anything.
+  const isFromElsewhere = reply.ok || reply.status >= 500;
+  return (isFromElsewhere && (await cache.match(href))) || reply;
+}
+
+/** Return whether a reply is the small file itself; it can still be read afterwards. */
+async function isWhole(href: string, reply: Response): Promise<boolean> {
+  if (!reply.ok || reply.redirected) return false;
+  const text = await reply.clone().text();
+  if (href.endsWith(HASH_SUFFIX)) return HASH_LINE.test(text);
+  try {
+    const { files, bundle } = JSON.parse(text) as Partial<DeviceList>;
+    const hashes = Object.values(files ?? {}).map((file) => file?.sha256);
+    return typeof bundle === "string" && hashes.length > 0 && hashes.every(isHash);
+  } catch {
+    return false;
+  }
+}
+
+function isHash(value: unknown): boolean {
+  return typeof value === "string" && HASH_LINE.test(value);
 }
 
 /** Return the hash of each file, by name. */

@@ -8,6 +8,7 @@
  */
 
 import { findDeviceFile, keepDeviceFiles } from "./deviceFiles";
+import { withPageHeaders } from "./pageHeaders";
 
 declare const self: ServiceWorkerGlobalScope;
 
@@ -57,7 +58,7 @@ async function keepPage(): Promise<void> {
 
 async function findPageFile(href: string, request: Request): Promise<Response> {
   const cache = await caches.open(PAGE_CACHE);
-  return (await cache.match(href)) ?? fetch(request);
+  return withPageHeaders((await cache.match(href)) ?? (await fetch(request)));
 }
 
 async function dropOlderPages(): Promise<void> {

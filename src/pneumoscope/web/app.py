@@ -78,7 +78,10 @@ def create_app(settings: WebSettings, *, bundle: ServedBundle | None = None) -> 
         swagger_ui_oauth2_redirect_url=None,
     )
     app.include_router(make_router(context))
-    app.router.routes.extend(make_page_routes(bundle))
+    # The page asks for the device's files without a token; a bundle of one's own behind a token
+    # is not for everyone, so the page then has the server's way alone.
+    offers_device = settings.token is None or bundle.path is None
+    app.router.routes.extend(make_page_routes(bundle, offers_device=offers_device))
     app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(RequestValidationError, _answer_validation)

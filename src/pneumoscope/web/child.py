@@ -26,8 +26,10 @@ from pneumoscope.detector.prediction import Failure
 from pneumoscope.detector.warnings_of_input import code_of
 from pneumoscope.web.describe import describe_prediction
 from pneumoscope.web.frames import Facts, read_frame, write_frame
+from pneumoscope.web.log import describe_fault
 
 _WARM_UP_PX: Final = 1024
+INTERNAL_ERROR: Final = "InternalError"
 _LARGE_BYTES: Final = 8_000_000  # of a file or an answer, behind which memory is given back
 
 
@@ -92,11 +94,14 @@ def answer_file(
         return _predict(detector, job, data, max_pixels=max_pixels)
     except Exception as error:  # a fault of ours in one file is no reason to end the process
         failure = _describe_failure(error, name)
-    facts = {
+        fault = describe_fault(error)
+    facts: Facts = {
         "outcome": failure.type,
         "sha256": hashlib.sha256(data).hexdigest(),
         "is_large": failure.type == "MemoryError",
     }
+    if failure.type == INTERNAL_ERROR:
+        facts["fault"] = fault
     return facts, json.dumps(failure.to_dict()).encode()
 
 
@@ -110,8 +115,9 @@ def _describe_failure(error: Exception, name: str) -> Failure:
     elif isinstance(error, BundleError):
         message = f"{name}: the bundle's graph failed on it. Scale it down first."
     elif not isinstance(error, PneumoscopeError):
-        kind = "UnreadableImageError"
-        message = f"{name}: could not be answered. Convert it to an 8-bit gray PNG."
+        # The readers turn whatever damaged bytes raise into a RadiographError: this one is ours.
+        kind = INTERNAL_ERROR
+        message = f"{name}: the server failed on it. The fault is in its log."
     return Failure(path=name, type=kind, message=message)
 
 

@@ -28,7 +28,9 @@ class HeldBytes:
         """Take bytes. Raises: Refusal: 503, all requests together hold too many."""
         if self._n_held + n_bytes > self._n_max:
             raise try_later(
-                "QueueFullError", "Too many uploads are held already. Send it again in a moment."
+                "QueueFullError",
+                "Too many uploads and answers are held already. Send it again in a moment, or "
+                "fewer files at once.",
             )
         self._add(n_bytes)
 

@@ -8,13 +8,12 @@ a moment: a client that is still sending would otherwise lose the reply.
 import asyncio
 import hmac
 import logging
-import traceback
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pneumoscope.web.headers import CACHE_CONTROL, CLOSE, REQUEST_ID, standing_headers
-from pneumoscope.web.log import RECORD_KEY, RequestRecord
+from pneumoscope.web.log import RECORD_KEY, RequestRecord, describe_fault
 from pneumoscope.web.metrics import Metrics
 from pneumoscope.web.refusals import Refusal, bad_request, too_large
 from pneumoscope.web.settings import WebSettings
@@ -94,11 +93,7 @@ class Guard:
         self, error: Exception, scope: Scope, record: RequestRecord, reply: "_Reply"
     ) -> None:
         """Answer 500, and log where it happened without the words: they could quote a file."""
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        _logger.error(
-            "request=%s failed: %s at %s:%s",
-            *(record.request_id, type(error).__name__, where.filename, where.lineno),
-        )
+        _logger.error("request=%s failed: %s", record.request_id, describe_fault(error))
         record.outcome = type(error).__name__
         if record.status:
             return  # it had begun; the server closes the connection, and that tells the client

@@ -7,6 +7,7 @@ import logging
 import secrets
 import sys
 import time
+import traceback
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -79,6 +80,15 @@ def name_route(path: str) -> str:
     if path in _ROUTES:
         return path
     return next((folder for folder in _FOLDERS if path.startswith(folder)), "other")
+
+
+def describe_fault(error: BaseException) -> str:
+    """Return an error's class and where it was raised, without its words: they could quote a file.
+
+    It must have been raised, so that it has a traceback.
+    """
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"{type(error).__name__} at {frame.f_code.co_filename}:{line}"
 
 
 def send_log_to_stderr() -> None:

@@ -56,16 +56,29 @@ class _Files(StaticFiles):
 
 
 def make_page_routes(
-    bundle: ServedBundle, *, page: Path = PAGE, device: Path = DEVICE, docs: Path = DOCS
+    bundle: ServedBundle,
+    *,
+    offers_device: bool = True,
+    page: Path = PAGE,
+    device: Path = DEVICE,
+    docs: Path = DOCS,
 ) -> list[BaseRoute]:
-    """Return the routes of all that is not the API; the last of them takes every path."""
+    """Return the routes of all that is not the API; the last of them takes every path.
+
+    Args:
+        bundle: What the server answers with.
+        offers_device: Whether everyone may have it, to answer on the device.
+        page: The page's files.
+        device: What the page needs beside the bundle to answer on the device.
+        docs: The API's own documentation.
+    """
     for suffix, kind in _TYPES.items():
         mimetypes.add_type(kind, suffix)
-    routes: list[BaseRoute] = [
-        Route("/device/bundle.onnx", _bundle_file(bundle)),
-        Route("/device/bundle.onnx.sha256", _bundle_hash(bundle)),
-    ]
-    if device.is_dir():
+    routes: list[BaseRoute] = []
+    if offers_device:
+        routes.append(Route("/device/bundle.onnx", _bundle_file(bundle)))
+        routes.append(Route("/device/bundle.onnx.sha256", _bundle_hash(bundle)))
+    if offers_device and device.is_dir():
         routes.append(Route("/device/device.json", _device_list(bundle, device / "device.json")))
         routes.append(Mount("/device", _Files(directory=device)))
     routes.append(Route("/docs", _docs_page(docs)))

@@ -37,6 +37,7 @@ class GuardedProtocol(H11Protocol):
         self._metrics = metrics
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
+        self._n_unsent = 0  # bytes, when that timer was set
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; refuse where too many are open."""
@@ -73,7 +74,7 @@ class GuardedProtocol(H11Protocol):
         """Wait for a client that does not take its answer, but not for ever."""
         super().pause_writing()
         if self._send_timer is None:
-            self._send_timer = self.loop.call_later(self._settings.send_s, self.transport.abort)
+            self._start_send_timer()
 
     def resume_writing(self) -> None:
         """Go on."""
@@ -131,6 +132,18 @@ class GuardedProtocol(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _start_send_timer(self) -> None:
+        self._n_unsent = self.transport.get_write_buffer_size()
+        self._send_timer = self.loop.call_later(self._settings.send_s, self._check_sending)
+
+    def _check_sending(self) -> None:
+        """Cut off a client that took nothing; a slow one may take as long as it needs."""
+        self._send_timer = None
+        if self.transport.get_write_buffer_size() < self._n_unsent:
+            self._start_send_timer()
+        else:
+            self.transport.abort()
 
     def _stop_send_timer(self) -> None:
         if self._send_timer is not None:

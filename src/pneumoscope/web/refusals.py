@@ -10,6 +10,8 @@ STATUS_OF_FAILURE: Final = {  # where every file of a request failed in the same
     "ImageTooLargeError": 413,
     "DecodeTimeout": 504,
     "QueueTimeout": 503,
+    "NotReadyError": 503,
+    "InternalError": 500,
 }
 
 

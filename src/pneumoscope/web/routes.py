@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -22,12 +23,13 @@ from pneumoscope.web.describe import PARTS
 from pneumoscope.web.held import HeldBytes
 from pneumoscope.web.log import record_of
 from pneumoscope.web.metrics import CONTENT_TYPE, Metrics
-from pneumoscope.web.refusals import bad_request, try_later
+from pneumoscope.web.refusals import Refusal, bad_request, try_later
 from pneumoscope.web.served_bundle import ServedBundle
 from pneumoscope.web.settings import WebSettings
 from pneumoscope.web.uploads import FIELD, read_boundary, read_upload
 from pneumoscope.web.workers import Job, Reply, WorkerPool
 
+_logger = logging.getLogger(__name__)
 _REFUSED: dict[int | str, dict[str, Any]] = {
     status: {"model": RefusalShape, "description": text}
     for status, text in (
@@ -43,6 +45,7 @@ _ALL_FAILED: dict[int | str, dict[str, Any]] = {
     for status, text in (
         (413, "The body, the number of files or every picture is too large."),
         (422, "No file could be answered."),
+        (500, "The server failed on every file; the fault is in its log."),
         (503, "The queue is full or the server not ready; see Retry-After."),
         (504, "Decoding took too long."),
     )
@@ -141,9 +144,7 @@ def make_router(context: Context) -> APIRouter:
                 Job(name=file.name, data=file.data, operating_point=operating_point, include=parts)
                 for file in files
             ]
-            replies = await _answer(request, jobs, context)
-            held.take(sum(len(body) for _, body in replies))
-            return answer_all(replies)
+            return answer_all(await _answer(request, jobs, context, held.take))
 
     @router.get(
         "/api/v1/bundle",
@@ -192,16 +193,35 @@ async def _pieces(request: Request, take: Callable[[int], None]) -> AsyncIterato
             return
 
 
-async def _answer(request: Request, jobs: Sequence[Job], context: Context) -> list[Reply]:
-    """Return the workers' answers in order; drop the work when the client leaves."""
+async def _answer(
+    request: Request, jobs: Sequence[Job], context: Context, take: Callable[[int], None]
+) -> list[Reply]:
+    """Return the workers' answers in order; drop the work when the client leaves.
+
+    Raises: Refusal: 503, the queue is full or there is no room to hold all answers.
+    """
+    refusals: list[Refusal] = []
+
+    def charge(n_bytes: int) -> None:
+        try:
+            take(n_bytes)
+        except Refusal as refusal:
+            refusals.append(refusal)
+            for job in jobs:  # at once, before a worker is given the next of them
+                job.reply.cancel()
+
+    for job in jobs:
+        job.charge = charge
     context.pool.submit(jobs)
-    answers = asyncio.gather(*(job.reply for job in jobs))
+    answers = asyncio.gather(*(job.reply for job in jobs), return_exceptions=True)
     gone = asyncio.create_task(_wait_until_gone(request))
     try:
         await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
+        if refusals:
+            raise refusals[0]
         if not answers.done():
             raise ClientGoneError
-        replies = answers.result()
+        replies = [job.reply.result() for job in jobs]
     finally:
         gone.cancel()
         answers.cancel()  # and with it whatever still waits
@@ -209,6 +229,8 @@ async def _answer(request: Request, jobs: Sequence[Job], context: Context) -> li
     for facts, _ in replies:
         context.metrics.count_file(facts)
         record.content.append(facts["sha256"])
+        if "fault" in facts:
+            _logger.error("request=%s failed: %s", record.request_id, facts["fault"])
     outcomes = {facts["outcome"] for facts, _ in replies}
     record.outcome = outcomes.pop() if len(outcomes) == 1 else "mixed"
     return replies

@@ -6,7 +6,7 @@ import json
 import logging
 from asyncio import Future
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,12 +26,16 @@ Reply = tuple[Facts, bytes]  # what log and metrics want to know; the file's obj
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Job:
-    """One file that waits for its answer. Cancel ``reply`` when nobody wants it any more."""
+    """One file that waits for its answer. Cancel ``reply`` when nobody wants it any more.
+
+    ``charge`` is told the bytes of an answer before it is kept, and may cancel ``reply``.
+    """
 
     name: str  # cleaned; see `names`
     data: bytes = field(repr=False)
     operating_point: str | None = None
     include: tuple[str, ...] = ()
+    charge: Callable[[int], None] = field(default=lambda n_bytes: None)
     reply: "Future[Reply]" = field(init=False)
     expiry: asyncio.TimerHandle | None = field(init=False, default=None)
 
@@ -39,7 +43,9 @@ class Job:
         self.reply = asyncio.get_running_loop().create_future()
 
     def finish(self, reply: Reply) -> None:
-        """Give the answer, if it is still wanted."""
+        """Give the answer, if it is still wanted and there is room for it."""
+        if not self.reply.done():
+            self.charge(len(reply[1]))
         if not self.reply.done():
             self.reply.set_result(reply)
 

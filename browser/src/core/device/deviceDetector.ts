@@ -1,5 +1,6 @@
 /** Answers on this device alone: no request carries a picture. */
 
+import type { DeviceError } from "../errors";
 import type { Answer, BundleCard, BundleIdentity, Detector, DeviceOptions } from "../types";
 import { WorkerClient } from "./workerClient";
 
@@ -34,6 +35,11 @@ export class DeviceDetector implements Detector {
       client.close();
       throw error;
     }
+  }
+
+  /** Have a crash told, before what was asked fails of it; nothing can be asked afterwards. */
+  set onCrash(listener: (error: DeviceError) => void) {
+    this.client.onCrash = listener;
   }
 
   predict(

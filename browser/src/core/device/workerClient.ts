@@ -15,6 +15,8 @@ export class WorkerClient {
   private readonly waiting = new Map<number, Waiting>();
   private nextId = 0;
   private stopped: DeviceError | null = null;
+  /** Told when the worker stops by itself, before the calls that still wait fail. */
+  onCrash: ((error: DeviceError) => void) | null = null;
 
   constructor() {
     this.worker = new Worker(new URL("./worker.ts", import.meta.url), {
@@ -24,7 +26,11 @@ export class WorkerClient {
     this.worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => this.receive(data));
     this.worker.addEventListener("error", (event) => {
       const reason = event.message || "its script could not be loaded";
-      this.stop(new DeviceError(`The worker of this page stopped (${reason}). Reload the page.`));
+      const error = new DeviceError(
+        `The worker of this page stopped (${reason}). Try again, or reload the page.`,
+      );
+      if (!this.isStopped) this.onCrash?.(error);
+      this.stop(error);
     });
   }
 

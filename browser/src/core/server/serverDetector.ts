@@ -2,7 +2,7 @@
 
 import { parseCard } from "../bundle/card";
 import { readRadiograph } from "../device/readRadiograph";
-import { ReadError, ServerError } from "../errors";
+import { ReadError, ServerError, UsageError } from "../errors";
 import { findOperatingPoint } from "../prediction";
 import { isDicom } from "../read/format";
 import type { Answer, BundleCard, BundleIdentity, Detector, Radiograph } from "../types";
@@ -27,6 +27,7 @@ export class ServerDetector implements Detector {
    * @param base Where the page lies: `api/v1/bundle` is sought below it.
    * @param options.token The bearer token, where the server wants one. It is kept in memory only.
    * @throws ServerError there is no such server, or it refused.
+   * @throws UsageError the token cannot be sent.
    */
   static async open(
     base: URL,
@@ -96,7 +97,7 @@ async function readPicture(answer: ServerAnswer, name: string): Promise<Radiogra
 }
 
 async function request(url: URL, token: string | null, init?: RequestInit): Promise<Response> {
-  const headers: HeadersInit = token === null ? {} : { Authorization: `Bearer ${token}` };
+  const headers = makeHeaders(token);
   let response: Response;
   try {
     response = await fetch(url, {
@@ -110,4 +111,17 @@ async function request(url: URL, token: string | null, init?: RequestInit): Prom
   }
   if (!response.ok) throw await readRefusal(response);
   return response;
+}
+
+function makeHeaders(token: string | null): HeadersInit {
+  if (token === null) return {};
+  try {
+    return new Headers({ Authorization: `Bearer ${token}` });
+  } catch {
+    // Otherwise fetch would fail just as it does where there is no server.
+    throw new UsageError(
+      "This token has characters that cannot be sent, such as a typographic dash. " +
+        "Check it and try again.",
+    );
+  }
 }

@@ -3,7 +3,7 @@
 import { effect, signal } from "@preact/signals";
 import { words } from "../words";
 import { announce, tell } from "./announce";
-import { current } from "./ways";
+import { current, isSettled } from "./ways";
 
 /** The first radiograph goes before: keeping files takes a moment of the processor's time. */
 const DELAY_MS = 1500;
@@ -14,13 +14,16 @@ export const isKept = signal(false);
 /** Register the service worker of the built page; a browser without one goes on without. */
 export async function keepOffline(): Promise<void> {
   if (!import.meta.env.PROD || !("serviceWorker" in navigator)) return;
-  await until(() => current.value !== null); // what is needed now goes before what may be later
+  // What is needed now goes before what may be later. A way that failed counts as well: a kept page
+  // that does not fit the host's new parts can be mended by the newer page alone.
+  await until(() => isSettled.value);
   const workers = navigator.serviceWorker;
   const hadOne = workers.controller !== null;
   try {
     const registration = await workers.register(new URL("sw.js", document.baseURI));
     if (hadOne) registration.addEventListener("updatefound", () => offerUpdate(registration));
-    if (hadOne && registration.waiting) offerUpdate(registration);
+    // Opening the page has made the browser look by itself: the newer one may have come by now.
+    if (hadOne && (registration.installing ?? registration.waiting)) offerUpdate(registration);
     await workers.ready;
     await keepDeviceFiles(registration);
   } catch {

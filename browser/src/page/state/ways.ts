@@ -8,6 +8,7 @@ import {
   type Progress,
   ServerDetector,
   ServerError,
+  UsageError,
 } from "../../core";
 import { words } from "../words";
 import { announce, tell } from "./announce";
@@ -37,7 +38,7 @@ const states = {
 export const way = signal<Way>(recall("way", WAYS) ?? "device");
 
 /** A bundle of one's own that was dropped on the page. */
-export const ownBundle = signal<{ name: string } | null>(null);
+export const ownBundle = signal<File | null>(null);
 
 export function stateOf(each: Way): WayState {
   return states[each].value;
@@ -49,11 +50,16 @@ export const current = computed<Detector | null>(() => {
   return state.status === "ready" ? state.detector : null;
 });
 
+/** The way in use is ready, or does not get further without the person. */
+export const isSettled = computed(() =>
+  ["ready", "locked", "failed", "absent"].includes(states[way.value].value.status),
+);
+
 /** Find out which ways there are, and start the one to use. */
 export async function start(): Promise<void> {
   const server = openServer(null);
   // Begun before it is known whether it is there: its files are what takes longest to come.
-  if (way.value === "device") void openDevice();
+  if (way.value === "device") void openDevice(null);
   const isThere = await fetch(new URL("device/device.json", base)).then(
     (reply) => reply.ok,
     () => false,
@@ -77,7 +83,7 @@ export async function choose(each: Way): Promise<void> {
 async function use(each: Way): Promise<void> {
   way.value = each;
   if (each === "device" && ["offered", "failed"].includes(states.device.value.status)) {
-    await openDevice();
+    await openDevice(ownBundle.value);
   }
   if (each === "server" && states.server.value.status === "failed") await openServer(null);
 }
@@ -90,9 +96,9 @@ export async function takeOwnBundle(file: File): Promise<void> {
     return;
   }
   way.value = "device";
-  const state = await openDevice(await file.arrayBuffer());
+  const state = await openDevice(file);
   if (state?.status === "ready") {
-    ownBundle.value = { name: file.name };
+    ownBundle.value = file;
     if (before.state.status === "ready") retire(before.state.detector);
     tell(words.ownBundle.taken(file.name, state.detector.identity));
   } else if (state?.status === "failed") {
@@ -100,7 +106,7 @@ export async function takeOwnBundle(file: File): Promise<void> {
     ownBundle.value = before.own;
     way.value = before.way;
     if (before.state.status === "ready") states.device.value = before.state;
-    else await openDevice();
+    else await openDevice(before.own);
   }
 }
 
@@ -109,7 +115,7 @@ export async function dropOwnBundle(): Promise<void> {
   const state = states.device.value;
   if (state.status === "ready") retire(state.detector);
   ownBundle.value = null;
-  await openDevice();
+  await openDevice(null);
 }
 
 /** Ask the server again, with a bearer token. */
@@ -125,12 +131,13 @@ export function lockServer(): void {
 let turn = 0;
 
 /** Start this device; null where it was absent, or another bundle has overtaken this one. */
-async function openDevice(bundleBytes?: ArrayBuffer): Promise<WayState | null> {
+async function openDevice(own: File | null): Promise<WayState | null> {
   const mine = ++turn;
   const isOvertaken = () => mine !== turn || stateOf("device").status === "absent";
   const state = states.device;
   state.value = { status: "starting", progress: null };
   try {
+    const bundleBytes = await own?.arrayBuffer();
     const detector = await DeviceDetector.open({
       base,
       onProgress: (progress) => {
@@ -144,6 +151,12 @@ async function openDevice(bundleBytes?: ArrayBuffer): Promise<WayState | null> {
       detector.close();
       return null;
     }
+    detector.onCrash = ({ message }) => {
+      const now = stateOf("device");
+      if (now.status === "ready" && now.detector === detector) {
+        state.value = { status: "failed", message };
+      }
+    };
     ready("device", detector);
   } catch (error) {
     if (isOvertaken()) return null;
@@ -154,14 +167,17 @@ async function openDevice(bundleBytes?: ArrayBuffer): Promise<WayState | null> {
 
 async function openServer(token: string | null): Promise<void> {
   const state = states.server;
+  // Where it was once seen, no reply means trouble that may pass, and another try is offered.
+  const wasSeen = !["checking", "absent"].includes(state.value.status);
   try {
     ready("server", await ServerDetector.open(base, token === null ? {} : { token }));
   } catch (error) {
     const status = error instanceof ServerError ? error.status : null;
-    if (status === 401) {
+    if (status === 401 || error instanceof UsageError) {
       state.value = { status: "locked" };
-      if (token !== null) tell(words.server.tokenRefused, "problem");
-    } else if (status === null || status === 404) {
+      const reason = status === 401 ? words.server.tokenRefused : messageOf(error);
+      if (token !== null) tell(reason, "problem");
+    } else if (!wasSeen && (status === null || status === 404)) {
       state.value = { status: "absent" };
     } else {
       state.value = { status: "failed", message: messageOf(error) };
