@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pneumoscope.core.errors import SplitError
+from pneumoscope.data.folders import list_folders
 from pneumoscope.data.manifest import Manifest, make_manifest
 from pneumoscope.data.splits import assign_roles, check_roles, refuse_generated
 
@@ -75,3 +78,30 @@ def test_rows_to_be_measured_on_may_not_be_generated() -> None:
     refuse_generated(manifest, np.arange(N_REAL), what="the training split")
     with pytest.raises(SplitError, match="mixed: 5 of 65 images of the training split are gen"):
         refuse_generated(manifest, np.arange(N_REAL + 5), what="the training split")
+
+
+def test_samples_in_class_folders_are_known_by_their_note(tmp_path: Path) -> None:
+    picture = Image.new("L", (8, 8))
+    for split in ("train", "test"):
+        for label in ("NORMAL", "PNEUMONIA"):
+            folder = tmp_path / split / label
+            folder.mkdir(parents=True)
+            for name in ("a.jpeg", "b.png"):
+                picture.save(folder / name)
+    note = PngInfo()
+    note.add_text(
+        "Comment", "Synthetic picture drawn by a DCGAN. Not a radiograph of a person. gan-s0"
+    )
+    picture.save(tmp_path / "test/NORMAL/000000.PNG", pnginfo=note)
+    other = PngInfo()
+    other.add_text("Comment", "Radiograph of a person.")
+    picture.save(tmp_path / "test/NORMAL/000001.png", pnginfo=other)
+    (tmp_path / "test/NORMAL/empty.png").touch()
+    manifest = list_folders(tmp_path)
+    generated = manifest.table.filter(origin="generated")["path"].to_list()
+    assert generated == ["test/NORMAL/000000.PNG"]
+    assert set(manifest.table["origin"]) == {"real", "generated"}
+    with pytest.raises(SplitError, match="1 generated.*may only train"):
+        check_roles(manifest, assign_roles(manifest), needs=("test",))
+    with pytest.raises(SplitError, match="are generated"):
+        refuse_generated(manifest, np.arange(len(manifest)), what="the test split")

@@ -56,3 +56,21 @@ def test_why_there_are_no_costs_is_said(run, tmp_path) -> None:
     assert Costing(tmp_path, None).measure([]) == (None, "no run is measured yet")  # type: ignore[arg-type]
     (tmp_path / "costs.json").write_text("{")
     assert known_costs(tmp_path) == {}
+
+
+def test_other_pictures_under_the_same_name_are_timed_anew(run, pictures, tmp_path) -> None:
+    first, _ = Costing(tmp_path, None, pictures=pictures).measure([run])  # type: ignore[arg-type]
+    next(iter(pictures.iterdir())).unlink()
+    second, _ = Costing(tmp_path, None, pictures=pictures).measure([run])  # type: ignore[arg-type]
+    assert first is not None
+    assert second is not None
+    assert (first.n_pictures, second.n_pictures) == (3, 2)
+
+
+def test_a_bug_in_one_export_does_not_cost_the_table(run, tmp_path, monkeypatch) -> None:
+    def break_down(*args: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(study_costs, "time_bundle", break_down)
+    costs, reason = Costing(tmp_path, None).measure([run])  # type: ignore[arg-type]
+    assert (costs, reason) == (None, "ZeroDivisionError: a bug")

@@ -1,15 +1,18 @@
 """What becomes of a run's process: its answer, its death, and its end with the study."""
 
+import dataclasses
 import json
 import stat
 import sys
 import threading
 import time
 
+import filelock
 import pytest
 
-from pneumoscope.core.errors import RecipeError
-from pneumoscope.study.study_job import Job, Outcome, outcome_of, run_job
+from pneumoscope.core.errors import InUseError, RecipeError
+from pneumoscope.study import study_job
+from pneumoscope.study.study_job import Job, Outcome, do_job, outcome_of, run_job
 
 
 @pytest.fixture
@@ -91,3 +94,24 @@ def test_an_error_without_words_is_told_by_its_name() -> None:
     assert outcome_of(MemoryError()) == Outcome("failed", error="MemoryError", reason="MemoryError")
     assert outcome_of(RecipeError("no")).reason == "no"
     assert outcome_of(KeyboardInterrupt()) == Outcome("stopped")
+
+
+def test_two_processes_do_not_read_test_of_one_run(job, tmp_path, monkeypatch) -> None:
+    trained = dataclasses.replace(job, folder=str(tmp_path), is_trained=True)
+    reads: list[bool] = []
+
+    def measure(run, dataset) -> None:
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(tmp_path / ".lock").acquire(timeout=0)
+        reads.append(True)
+        (tmp_path / "metrics.json").touch()
+
+    monkeypatch.setattr(study_job, "open_run", lambda folder: None)
+    monkeypatch.setattr(study_job, "evaluate_run", measure)
+    with filelock.FileLock(tmp_path / ".lock"), pytest.raises(InUseError) as caught:
+        do_job(trained, None)  # type: ignore[arg-type]
+    assert reads == []
+    assert outcome_of(caught.value).state == "in use"
+    for _ in range(2):
+        do_job(trained, None)  # type: ignore[arg-type]
+    assert reads == [True]

@@ -15,6 +15,7 @@ from sklearn import metrics as sk
 from pneumoscope.core.errors import (
     DivergedError,
     ExportError,
+    InUseError,
     RunError,
     UsageError,
     WeightsError,
@@ -324,6 +325,76 @@ def test_stopping_leaves_the_rest_for_next_time(study, dataset, jobs, tmp_path) 
 def test_a_place_of_earlier_runs_must_be_there(study, dataset, jobs, tmp_path) -> None:
     with pytest.raises(RunError, match="no such folder to take runs up from"):
         run(study("gray-150"), dataset, tmp_path / "out", runs=[tmp_path / "nowhere"])
+
+
+def test_seeds_may_stand_in_any_order(study, dataset, jobs, tmp_path) -> None:
+    result = run(study("gray-150", seeds=[2, 0]), dataset, tmp_path / "out")
+    (system,) = result.systems
+    assert [each.seed for each in system.runs] == [2, 0]
+    assert all(each.state == "measured" for each in system.runs)
+
+
+def test_a_run_measured_the_other_way_is_not_averaged(
+    study, dataset, jobs, make_run, predictor, tmp_path
+) -> None:
+    earlier = make_run(tmp_path / "earlier", recipe="gray-150", seed=0)
+    evaluate_run(earlier, dataset, predict=predictor(1))
+    path = earlier.path / "metrics.json"
+    content = json.loads(path.read_text())
+    content["run"]["checkpoint"] = "bundle.onnx"
+    path.write_text(json.dumps(content))
+    result = run(study("gray-150"), dataset, tmp_path / "out", runs=[earlier.path])
+    (system,) = result.systems
+    assert [each.state for each in system.runs] == ["failed", "measured"]
+    assert "measured through its bundle" in (system.runs[0].reason or "")
+    assert jobs.done == ["gray-150-s1"]
+
+
+def test_why_a_run_failed_is_known_the_next_time(study, dataset, jobs, tmp_path) -> None:
+    plan, out = study("pneunet", seeds=[0, 1]), tmp_path / "out"
+    jobs.errors["pneunet-s0"] = WeightsError("resnet50 can't be had here")
+    run(plan, dataset, out)
+    (system,) = run(plan, dataset, out, works=False).systems
+    assert system.not_reproducible == "WeightsError: resnet50 can't be had here"
+    assert [each.state for each in system.runs] == ["failed", "failed"]
+    jobs.errors.clear()
+    (system,) = run(plan, dataset, out).systems
+    assert [each.state for each in system.runs] == ["measured", "measured"]
+
+
+def test_runs_with_other_generated_images_are_not_pooled(
+    study, dataset, jobs, make_run, predictor, tmp_path
+) -> None:
+    for seed, samples in enumerate("aab"):
+        each = make_run(tmp_path / f"earlier/{seed}", recipe="springboard-150-gan", seed=seed)
+        each.facts["data"]["added"] = {
+            "kind": "generated", "count": 2500, "fingerprint": 64 * samples
+        }  # fmt: skip
+        each.write_facts()
+        evaluate_run(each, dataset, predict=predictor(seed))
+    plan = study("springboard-150-gan", seeds=[0, 1, 2])
+    result = run(plan, dataset, tmp_path / "out", runs=[tmp_path / "earlier"], works=False)
+    (system,) = result.systems
+    assert [each.state for each in system.runs] == ["measured", "measured", "failed"]
+    assert "other generated images (fingerprint bbbbbbbbbbbb)" in (system.runs[2].reason or "")
+    evaluation = json.loads((tmp_path / "earlier/0/metrics.json").read_text())
+    assert any("generator of its added images" in line for line in evaluation["caveats"])
+
+
+def test_a_run_in_use_is_not_failed(study, dataset, jobs, tmp_path) -> None:
+    jobs.errors["gray-150-s0"] = InUseError("another process is at work in it")
+    (system,) = run(study("gray-150", seeds=[0]), dataset, tmp_path / "out").systems
+    assert system.runs[0].state == "in use"
+
+
+def test_a_folder_without_pictures_is_refused_before_any_work(
+    study, dataset, jobs, tmp_path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "nowhere"):
+        with pytest.raises(UsageError, match=folder):
+            run(study("gray-150"), dataset, tmp_path / "out", pictures=tmp_path / folder)
+    assert jobs.done == []
 
 
 def test_data_agree_where_every_fingerprint_that_matters_does() -> None:

@@ -241,8 +241,13 @@ def test_a_generator_that_learned_from_other_radiographs_is_told_of(
     for name, trained_on, is_told in (("same", same, False), ("other", "0" * 64, True)):
         folder = write_samples(tmp_path / name, count=COUNT, trained_on=trained_on)
         caplog.clear()
-        prepare(recipe, dataset, tmp_path, samples=folder)
+        facts = prepare(recipe, dataset, tmp_path, samples=folder).facts["added"]
         assert ("other: its generator was trained on other radiographs" in caplog.text) == is_told
+        assert facts["is_generator_on_same_training"] is not is_told
+    (folder / "sample.json").unlink()
+    facts = prepare(recipe, dataset, tmp_path, samples=folder).facts["added"]
+    assert "nothing says which radiographs its generator was trained on" in caplog.text
+    assert facts["is_generator_on_same_training"] is None
 
 
 # Going on

@@ -138,6 +138,8 @@ def test_a_finished_run_resumes_to_itself_and_is_not_overwritten(
         train(tiny, dataset, finished.path, resume=True, seed=1)
     with pytest.raises(RunError, match="another experiment"):
         train(change(tiny, epochs=9), dataset, finished.path, resume=True)
+    reworded = tiny.model_copy(update={"title": "The same in other words"})
+    assert train(reworded, dataset, finished.path, resume=True).facts["state"] == "finished"
 
 
 def test_a_folder_with_other_files_is_left_alone(

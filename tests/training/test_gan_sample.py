@@ -120,6 +120,31 @@ def test_pictures_of_a_longer_sampling_do_not_stay_behind(
     assert sorted(path.name for path in out.glob("*.png")) == ["000000.png", "000001.png"]
 
 
+def test_numbered_pictures_of_ones_own_are_not_cleared_away(
+    sampled_run: GanRun, tmp_path: Path
+) -> None:
+    mine = tmp_path / "000007.png"
+    Image.new("L", (8, 8)).save(mine)
+    before = mine.read_bytes()
+    with pytest.raises(UsageError, match=r"holds other files \(000007.png\)"):
+        sample_gan(sampled_run.path, count=1, out=tmp_path, show_progress=False)
+    assert mine.read_bytes() == before
+
+
+def test_samples_among_class_folders_are_not_measured_on(
+    sampled_run: GanRun, tmp_path: Path
+) -> None:
+    sample_gan(sampled_run.path, count=2, out=tmp_path / "samples", show_progress=False)
+    for split in ("train", "test"):
+        for label in ("NORMAL", "PNEUMONIA"):
+            folder = tmp_path / "folders" / split / label
+            folder.mkdir(parents=True)
+            Image.new("L", (8, 8)).save(folder / "one.png")
+    (tmp_path / "samples/000000.png").rename(tmp_path / "folders/test/NORMAL/000000.png")
+    table = open_dataset(tmp_path / "folders").manifest.table
+    assert table.filter(origin="generated")["path"].to_list() == ["test/NORMAL/000000.png"]
+
+
 def test_no_samples_is_refused(sampled_run: GanRun) -> None:
     with pytest.raises(UsageError, match="count is 0"):
         generate(sampled_run.path, count=0)

@@ -12,7 +12,8 @@ PneumoscopeError
 ├── DownloadError               fetching failed, or what came is not what was asked for
 ├── RecipeError                 an experiment's recipe is impossible (exit status 2)
 ├── RunError                    a run folder is missing, damaged, or in use by another recipe
-│   └── DivergedError           the loss became NaN or infinite
+│   ├── DivergedError           the loss became NaN or infinite
+│   └── InUseError              another process is at work in it
 ├── WeightsError                pretrained weights are missing, damaged, or of another architecture
 ├── BundleError                 a bundle is missing, damaged, of another schema, or was changed
 ├── ExportError                 a bundle would not answer as the network does, so none is written
@@ -70,6 +71,10 @@ class RunError(PneumoscopeError):
 
 class DivergedError(RunError):
     """The loss became NaN or infinite, so further training is worthless."""
+
+
+class InUseError(RunError):
+    """Another process is training or measuring the run; it is not this one's to fail."""
 
 
 class WeightsError(PneumoscopeError):

@@ -41,6 +41,7 @@ class Costs(Record):
     n_pictures: int
     n_repeats: int
     pictures: str  # which they are
+    pictures_sha256: str = ""  # of their contents
     n_threads: int
     machine: str
     measured: str  # when, UTC, ISO 8601

@@ -241,7 +241,12 @@ def _measure(
     scores = measure_scores(predictions.probability, target, predictions.patient_id)
     return Evaluation(
         notice=notice(data, run),
-        caveats=caveats(data, run, is_training_data_same=subject.is_training_data_same),
+        caveats=caveats(
+            data,
+            run,
+            is_training_data_same=subject.is_training_data_same,
+            added=subject.run.facts["data"].get("added"),
+        ),
         evaluated=datetime.now(UTC).isoformat(timespec="seconds"),
         package_version=pneumoscope.__version__,
         reading=reading,

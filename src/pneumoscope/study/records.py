@@ -140,9 +140,31 @@ def notice(data: DataRecord, run: RunRecord) -> str | None:
     return " ".join(parts) or None
 
 
-def caveats(data: DataRecord, run: RunRecord, *, is_training_data_same: bool) -> list[str]:
-    """Return what a reader should know besides."""
+def caveats(
+    data: DataRecord,
+    run: RunRecord,
+    *,
+    is_training_data_same: bool,
+    added: dict[str, Any] | None = None,
+) -> list[str]:
+    """Return what a reader should know besides.
+
+    Args:
+        data: What was measured on.
+        run: That was measured.
+        is_training_data_same: The dataset's training and tuning images are the run's.
+        added: What run.json says of images added to training; None where none were.
+    """
     lines = [UNCALIBRATED]
+    if added and added.get("kind") == "generated":
+        is_same = added.get("is_generator_on_same_training")
+        if not is_same:
+            lines.append(
+                "The generator of its added images learnt from "
+                + ("other radiographs than" if is_same is False else "what may be others than")
+                + " the run's training split: whether patients that tune or test were among them "
+                "can't be told from here."
+            )
     if not is_training_data_same:
         lines.append(
             f"The training split of {data.name} is not the one that this run learnt from "

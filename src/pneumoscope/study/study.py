@@ -12,15 +12,17 @@ import filelock
 from pneumoscope.core.errors import PneumoscopeError, RunError, UsageError
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.report.study_results import StudyResult
-from pneumoscope.study.study_costs import Costing
+from pneumoscope.study.study_costs import Costing, check_pictures
 from pneumoscope.study.study_data import StudyData
 from pneumoscope.study.study_job import (
     Job,
     Outcome,
     do_job,
+    last_outcome,
     make_job,
     outcome_of,
     run_job,
+    write_outcome,
 )
 from pneumoscope.study.study_plan import Study
 from pneumoscope.study.study_runs import (
@@ -28,6 +30,7 @@ from pneumoscope.study.study_runs import (
     find_run,
     open_runs,
     plan_runs,
+    refuse_other_samples,
     run_folders,
     state_of,
 )
@@ -92,7 +95,7 @@ def run_study(
     Returns: What ``study.json`` holds.
 
     Raises:
-        UsageError: ``only`` names a system that the study lacks.
+        UsageError: ``only`` names a system that the study lacks, or ``pictures`` has no picture.
         RunError: another process runs a study in ``out``, or a folder of ``runs`` is not there.
         SplitError, DatasetError: the dataset can't be used.
         StorageError: a file can't be written.
@@ -104,8 +107,10 @@ def run_study(
     data = StudyData(dataset, added=options.added, show_progress=options.show_progress)
     out.mkdir(parents=True, exist_ok=True)
     if not options.works:
-        runs = _find(study, data, out, earlier)
+        runs = _settled(_find(study, data, out, earlier), out, tried=())
         return make_table(study, runs, out, data, costing=None, n_resamples=options.n_resamples)
+    if options.pictures is not None:
+        check_pictures(options.pictures)
     lock = filelock.FileLock(out / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -159,7 +164,19 @@ def _work(
         for name, run in runs.items():
             if run.state == "in use":
                 runs[name] = _look_again(run, data)
-    return list(runs.values())
+    return _settled(list(runs.values()), out, tried=tried)
+
+
+def _settled(runs: list[StudyRun], out: Path, *, tried: Collection[str]) -> list[StudyRun]:
+    """Return the runs as the table is to tell them: also how those not tried now failed before."""
+    settled = []
+    for run in refuse_other_samples(runs):
+        if run.state in ("missing", "unfinished") and run.name not in tried:
+            last = last_outcome(run.name, out / JOBS_FOLDER)
+            if last is not None and last.state == "failed":
+                run = run.failed(f"{last.error}: {last.reason}")
+        settled.append(run)
+    return settled
 
 
 def _is_to_do(run: StudyRun, options: StudyOptions, tried: Collection[str]) -> bool:
@@ -173,7 +190,7 @@ def _do_all(
 ) -> Iterator[StudyRun]:
     """Do runs, as many side by side as the options say, and yield each with its new state."""
     left, n_begun = list(todo), 0
-    without_weights: dict[str, str] = {}  # the other seeds of a system would lack them as well
+    without_weights: dict[str, Outcome] = {}  # the other seeds of a system would lack them as well
     running: dict[Future[Outcome], StudyRun] = {}
     stop = threading.Event()
     n_jobs = options.n_jobs if options.has_processes else 1
@@ -184,7 +201,9 @@ def _do_all(
                     run = left.pop(0)
                     n_begun += 1
                     if run.system.name in without_weights:
-                        yield run.failed(without_weights[run.system.name])
+                        outcome = without_weights[run.system.name]
+                        write_outcome(outcome, name=run.name, jobs_folder=out / JOBS_FOLDER)
+                        yield _ended(run, outcome, data)
                         continue
                     options.tell(f"{n_begun} of {len(todo)}: {run.name}: {_what(run)}")
                     job = make_job(
@@ -197,9 +216,10 @@ def _do_all(
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     run, outcome = running.pop(future), future.result()
+                    write_outcome(outcome, name=run.name, jobs_folder=out / JOBS_FOLDER)
                     ended = _ended(run, outcome, data)
                     if outcome.error == _MISSING_WEIGHTS:
-                        without_weights[run.system.name] = ended.reason or ""
+                        without_weights[run.system.name] = outcome
                     options.tell(f"{run.name}: {ended.state}" + _because(ended))
                     yield ended
         finally:
@@ -241,13 +261,18 @@ def _ended(run: StudyRun, outcome: Outcome, data: StudyData) -> StudyRun:
         return run.failed(f"{outcome.error}: {outcome.reason}")
     if outcome.state == "stopped":
         return replace(run, state="unfinished", reason="stopped")
+    if outcome.state == "in use":
+        return replace(run, state="in use", reason=outcome.reason)
     return _look_again(run, data)
 
 
 def _look_again(run: StudyRun, data: StudyData) -> StudyRun:
+    if run.state == "in use" and not (run.folder / "run.json").is_file():
+        return run  # another process has it, and has not begun to write
     try:
         folder = open_run(run.folder, needs_finished=False)
-        state, reason = state_of(folder, data.expected(run.system.recipe))
+        expected = data.expected(run.system.recipe)
+        state, reason = state_of(folder, expected, measured_by=run.system.measured_by)
     except PneumoscopeError as error:
         return run.failed(str(error))
     return replace(run, state=state, reason=reason)

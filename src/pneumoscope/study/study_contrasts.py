@@ -26,6 +26,9 @@ CONTRAST_METHOD = (
     "the patients alone. With three seeds the share of training is itself known only roughly.",
     "p is twice the smaller share of resamples on either side of no difference; p (Holm) is "
     "corrected for all contrasts of the question, each figure apart.",
+    "All seeds of a system that trains with generated images have the same ones, of one generator: "
+    "what is said of it holds for that generator and those samples, and how far another training "
+    "of the generator, or other samples of it, would change it is in no interval here.",
 )
 
 

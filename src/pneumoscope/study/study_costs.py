@@ -1,6 +1,8 @@
 """What a system costs to deploy: the size of its bundle, and how long a picture takes."""
 
+import hashlib
 import json
+import logging
 import statistics
 import time
 from collections.abc import Collection, Sequence
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 import pneumoscope
-from pneumoscope.core.errors import PneumoscopeError
+from pneumoscope.core.errors import PneumoscopeError, UsageError
 from pneumoscope.core.files import write_json
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.detector.pictures import find_pictures
@@ -23,6 +25,8 @@ from pneumoscope.study.test_reads import file_sha256
 from pneumoscope.training.export import export_bundle
 from pneumoscope.training.machine import describe_machine
 from pneumoscope.training.run_folder import BUNDLE_FILE, open_run
+
+_log = logging.getLogger(__name__)
 
 BUNDLES_FOLDER = "bundles"
 COSTS_FILE = "costs.json"
@@ -71,6 +75,10 @@ class Costing:
                 break
             except PneumoscopeError as error:
                 reason = str(error)
+            except Exception as error:
+                # A bug in one system's export must not cost the table of all.
+                _log.warning("%s: its costs can't be measured", run.name, exc_info=error)
+                reason = f"{type(error).__name__}: {error}"
         if costs is None:
             return None, reason
         if costs != known:
@@ -82,13 +90,11 @@ class Costing:
     def _measure(self, run: StudyRun, known: Costs | None) -> Costs:
         bundle = self._bundle(run)
         sha256 = file_sha256(bundle)
-        machine, which = machine_name(), self.folder.name
-        if (
-            known is not None
-            and (known.bundle_sha256, known.machine, known.pictures) == (sha256, machine, which)
-        ):  # fmt: skip
+        machine, pictures = machine_name(), _pictures_in(self.folder)
+        contents = "".join(file_sha256(path) for path in pictures)
+        key = (sha256, machine, hashlib.sha256(contents.encode()).hexdigest())
+        if known and (known.bundle_sha256, known.machine, known.pictures_sha256) == key:
             return known
-        pictures = [path for path in find_pictures([self.folder]) if isinstance(path, Path)]
         times = time_bundle(bundle, pictures)
         return Costs(
             bundle=str(bundle),
@@ -99,7 +105,8 @@ class Costing:
             slowest_ms=float(np.quantile(times, 0.95)),
             n_pictures=times.shape[0],
             n_repeats=times.shape[1],
-            pictures=which,
+            pictures=self.folder.name,
+            pictures_sha256=key[2],
             n_threads=1,
             machine=machine,
             measured=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -117,6 +124,20 @@ class Costing:
         if not path.is_file():
             export_bundle(opened, self.dataset, path, show_progress=False)
         return path
+
+
+def check_pictures(folder: Path) -> None:
+    """Refuse a folder to time detectors on that has no picture.
+
+    Raises: UsageError: it is no folder, or has none.
+    """
+    _pictures_in(folder)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: there is no such folder of pictures to time detectors on.")
+    return [path for path in find_pictures([folder]) if isinstance(path, Path)]
 
 
 def time_bundle(bundle: Path, pictures: Sequence[Path]) -> NDArray[np.float64]:

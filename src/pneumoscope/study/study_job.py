@@ -16,7 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pneumoscope.core.errors import PneumoscopeError
+import filelock
+
+from pneumoscope.core.errors import InUseError, PneumoscopeError, RunError
 from pneumoscope.core.files import write_json, write_text
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.open import open_dataset
@@ -25,7 +27,7 @@ from pneumoscope.report.results import METRICS_FILE
 from pneumoscope.study.evaluate import evaluate_run
 from pneumoscope.study.evaluate_bundle import evaluate_bundle
 from pneumoscope.study.study_plan import MeasuredBy
-from pneumoscope.study.study_runs import StudyRun
+from pneumoscope.study.study_runs import StudyRun, is_in_use
 from pneumoscope.training.recipe_file import load_recipe, recipe_yaml
 from pneumoscope.training.run_folder import BUNDLE_FILE, open_run
 
@@ -51,7 +53,7 @@ class Job:
 class Outcome:
     """How a job ended."""
 
-    state: Literal["measured", "failed", "stopped"]
+    state: Literal["measured", "failed", "stopped", "in use"]
     error: str | None = None  # the error's type
     reason: str | None = None
 
@@ -59,24 +61,45 @@ class Outcome:
 def do_job(job: Job, dataset: Dataset, *, show_progress: bool = True) -> None:
     """Train the run where that is left to do, then read test, unless that was done before.
 
-    Raises: PneumoscopeError: whatever went wrong; see `fit`, `evaluate_run`, `evaluate_bundle`.
+    Raises:
+        InUseError: another process is training or measuring it.
+        PneumoscopeError: whatever went wrong; see `fit`, `evaluate_run`, `evaluate_bundle`.
     """
     folder = Path(job.folder)
     if not job.is_trained:
-        from pneumoscope.training.fitting import fit  # torch and Lightning take seconds
+        _train(job, dataset, folder, show_progress=show_progress)
+    try:
+        # Held from the look for results to their writing: two studies with one run would else
+        # both find none, and read test twice.
+        with filelock.FileLock(folder / ".lock").acquire(timeout=0):
+            if not (folder / METRICS_FILE).is_file():
+                _measure(job, dataset, folder, show_progress=show_progress)
+    except filelock.Timeout as error:
+        raise InUseError(f"{folder}: another process is at work in it") from error
 
+
+def _train(job: Job, dataset: Dataset, folder: Path, *, show_progress: bool) -> None:
+    from pneumoscope.training.fitting import fit  # torch and Lightning take seconds
+
+    recipe, added = load_recipe(job.recipe), None if job.added is None else Path(job.added)
+    try:
         fit(
-            load_recipe(job.recipe),
+            recipe,
             dataset,
             folder,
             seed=job.seed,
             resume=True,
-            added=None if job.added is None else Path(job.added),
+            added=added,
             show_progress=show_progress,
             store_epochs=job.store_epochs,
         )
-    if (folder / METRICS_FILE).is_file():
-        return
+    except RunError as error:
+        if is_in_use(folder):
+            raise InUseError(f"{folder}: another process is at work in it") from error
+        raise
+
+
+def _measure(job: Job, dataset: Dataset, folder: Path, *, show_progress: bool) -> None:
     run = open_run(folder)
     if job.measured_by == "run":
         evaluate_run(run, dataset)
@@ -144,10 +167,26 @@ def run_job(
     return _outcome(answer, code, log=jobs_folder / f"{name}.log")
 
 
+def write_outcome(outcome: Outcome, *, name: str, jobs_folder: Path) -> None:
+    """Write how a run's job ended, for the next call. Raises: StorageError: it can't be written."""
+    write_json(jobs_folder / f"{name}.outcome.json", asdict(outcome))
+
+
+def last_outcome(name: str, jobs_folder: Path) -> Outcome | None:
+    """Return how a run's last job ended; None where nothing readable says so."""
+    try:
+        content = (jobs_folder / f"{name}.outcome.json").read_text(encoding="utf-8")
+        return Outcome(**json.loads(content))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def outcome_of(error: BaseException) -> Outcome:
     """Return how a job ended that raised an error."""
     if isinstance(error, KeyboardInterrupt):
         return Outcome("stopped")
+    if isinstance(error, InUseError):
+        return Outcome("in use", error=type(error).__name__, reason=str(error))
     return Outcome("failed", error=type(error).__name__, reason=str(error) or type(error).__name__)
 
 

@@ -12,7 +12,7 @@ from pneumoscope.core.errors import PneumoscopeError, RunError
 from pneumoscope.data.predictions import read_predictions
 from pneumoscope.report.results import METRICS_FILE, Evaluation, load_evaluation
 from pneumoscope.study.study_data import Expected
-from pneumoscope.study.study_plan import Study, System
+from pneumoscope.study.study_plan import MeasuredBy, Study, System
 from pneumoscope.training.epoch_weights import stored_epochs
 from pneumoscope.training.recipe_hash import recipe_sha256
 from pneumoscope.training.run_folder import RunFolder, open_run
@@ -92,27 +92,36 @@ def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> 
     found = []
     own = _open(run.folder)
     if own is not None:
-        state, reason = state_of(own, expected)
+        state, reason = state_of(own, expected, measured_by=run.system.measured_by)
         # A changed study or dataset must not overwrite, nor count, what lies there.
         if not _is_same(own, run, expected):
             state, reason = "failed", _DIFFERENT.format(folder=run.folder)
         found.append(replace(run, state=state, reason=reason))
     for other in others:
         if _is_same(other, run, expected) and _has_epochs(other, run.system):
-            state, reason = state_of(other, expected)
+            state, reason = state_of(other, expected, measured_by=run.system.measured_by)
             found.append(
                 replace(run, folder=other.path, state=state, reason=reason, is_taken_up=True)
             )
     usable = [each for each in found if each.state in _BEST_FIRST]
     if usable:
         return min(usable, key=lambda each: _BEST_FIRST.index(each.state))
-    # A failure of an earlier run elsewhere is not this one's.
-    return next((each for each in found if not each.is_taken_up), run)
+    # A failure of an earlier run elsewhere is not this one's, but for a good run that was measured
+    # the other way: to train it again would be hours for nothing.
+    told = [each for each in found if not each.is_taken_up or each.reason in _OTHER_WAY.values()]
+    return next(iter(told), run)
 
 
 _DIFFERENT = (
     "{folder} holds a run of another recipe, seed or dataset. Move it away, or give another --out."
 )
+
+_OTHER_WAY: dict[MeasuredBy, str] = {
+    "run": "it was measured through its bundle, whose probabilities are calibrated, and the study "
+    "measures this system as trained: say `measured_by: bundle`, or take up another run",
+    "bundle": "it was measured as trained, and the study measures this system through its bundle: "
+    "say `measured_by: run`, or take up another run",
+}
 
 
 def open_runs(folders: Iterable[Path]) -> list[RunFolder]:
@@ -125,18 +134,31 @@ def open_runs(folders: Iterable[Path]) -> list[RunFolder]:
     return runs
 
 
-def state_of(run: RunFolder, expected: Expected) -> tuple[State, str | None]:
-    """Return where a run stands, and what is wrong where it failed."""
+def state_of(
+    run: RunFolder, expected: Expected, *, measured_by: MeasuredBy
+) -> tuple[State, str | None]:
+    """Return where a run stands, and what is wrong where it failed.
+
+    Args:
+        run: A run of the study.
+        expected: The radiographs that it is to be measured on.
+        measured_by: How: a mean over both ways would mix calibrated figures with others.
+    """
     if run.facts.get("state") != "finished":
         if is_in_use(run.path):
             return "in use", "another process is training it"
         return "unfinished", None
     if not (run.path / METRICS_FILE).is_file():
+        if is_in_use(run.path):
+            return "in use", "another process is measuring it"
         return "trained", None
     try:
-        check_measured(run.path, expected)
+        evaluation = check_measured(run.path, expected)
     except RunError as error:
         return "failed", str(error)
+    by: MeasuredBy = "bundle" if evaluation.run.checkpoint.endswith(".onnx") else "run"
+    if by != measured_by:
+        return "failed", _OTHER_WAY[measured_by]
     return "measured", None
 
 
@@ -161,8 +183,37 @@ def check_measured(folder: Path, expected: Expected) -> Evaluation:
     return evaluation
 
 
+def refuse_other_samples(runs: Sequence[StudyRun]) -> list[StudyRun]:
+    """Return the runs; of a system's, those trained with other generated images fail.
+
+    Without a folder of generated images to go by, runs are taken up whatever they were trained
+    with; a mean over seeds is of the images that most of them have (of the first, if as many).
+    """
+    samples: dict[str, list[str]] = {}
+    for run in runs:
+        if run.state == "measured":
+            samples.setdefault(run.system.name, []).append(_samples_of(run))
+    usual = {name: max(found, key=found.count) for name, found in samples.items()}
+    checked = []
+    for run in runs:
+        if run.state == "measured" and _samples_of(run) != usual[run.system.name]:
+            run = run.failed(
+                f"{run.folder}: was trained with other generated images (fingerprint "
+                f"{_samples_of(run)[:12]}) than other seeds ({usual[run.system.name][:12]}). Say "
+                "with --added which ones the study is of"
+            )
+        checked.append(run)
+    return checked
+
+
+def _samples_of(run: StudyRun) -> str:
+    """Return the fingerprint of a run's generated images; a control's differ by seed on purpose."""
+    added = open_run(run.folder).facts.get("data", {}).get("added") or {}
+    return str(added.get("fingerprint")) if added.get("kind") == "generated" else ""
+
+
 def is_in_use(folder: Path) -> bool:
-    """Tell whether a process is training in a run folder right now."""
+    """Tell whether a process is training or measuring in a run folder right now."""
     path = folder / ".lock"
     if not path.exists():
         return False

@@ -89,7 +89,7 @@ def make_table(
     ]
     for each in systems:
         _check_traceable(each)
-    contrasts = _contrasts(study, runs, comparison, n_resamples=n_resamples * _CONTRAST_RESAMPLES)
+    contrasts = _contrasts(study, runs, n_resamples=n_resamples * _CONTRAST_RESAMPLES)
     result = StudyResult(
         notice=comparison.notice if comparison else None,
         name=study.plan.name,
@@ -205,9 +205,17 @@ def _check_traceable(result: SystemResult) -> None:
     """
     if result.result is None:
         return
-    for place, run in enumerate(result.measured):
+    # By folder: the comparison has its seeds ascending, a study as its file names them.
+    places = {Path(folder).resolve(): i for i, folder in enumerate(result.result.runs)}
+    for run in result.measured:
         if run.metrics is None:
             continue
+        place = places.get(Path(run.folder).resolve())
+        if place is None:
+            raise RunError(
+                f"{run.metrics}: names another recipe than the other runs of {result.name}, so no "
+                "mean over them can be made. Evaluate the run again, or take up another."
+            )
         evaluation = load_evaluation(Path(run.metrics))
         ours = {"AUROC": result.result.scores["auroc"].by_seed[place]}
         theirs = {"AUROC": evaluation.scores["auroc"].value}
@@ -225,9 +233,7 @@ def _check_traceable(result: SystemResult) -> None:
                 )
 
 
-def _contrasts(
-    study: Study, runs: Sequence[StudyRun], comparison: Comparison | None, *, n_resamples: int
-) -> list[Contrast]:
+def _contrasts(study: Study, runs: Sequence[StudyRun], *, n_resamples: int) -> list[Contrast]:
     measured = {(run.system.name, run.seed): run for run in runs if run.state == "measured"}
     seeds_of = {system.name: system.seeds for system in study.systems}
     contrasts = []

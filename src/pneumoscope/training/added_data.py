@@ -70,7 +70,7 @@ def with_added(
     if folder is not None:
         added = open_generated(recipe.added, folder, size_px=recipe.input.size_px, **options)
         _check_generated(data, added, folder=folder)
-        _warn_of_other_patients(data.cache.fingerprint(rows), added, folder=folder)
+        added = _with_generators_training(data.cache.fingerprint(rows), added, folder=folder)
     else:
         added = draw_added(recipe.added, dataset, data.cache, rows, seed=seed, **options)
     n_added, target = len(added), np.float32(added.target)
@@ -95,23 +95,32 @@ def _check_generated(data: RunData, added: AddedImages, *, folder: Path) -> None
         )
 
 
-def _warn_of_other_patients(fingerprint: str, added: AddedImages, *, folder: Path) -> None:
-    """Tell where the generator learned from other radiographs than train here.
+def _with_generators_training(fingerprint: str, added: AddedImages, *, folder: Path) -> AddedImages:
+    """Return the images with the fact whether their generator learned from what trains here.
 
-    It carries what it saw into its images: were those radiographs of tuning or test, the epoch,
-    the thresholds or the figures would be chosen or measured on what has trained.
+    Where it did not, or nothing says so, the log tells: a generator carries what it saw into its
+    images. Were those radiographs of tuning or test, the epoch, the thresholds or the figures would
+    be chosen or measured on what has trained.
     """
-    gan = added.facts["gan"]
-    if gan is None or gan.get("trained_on") == fingerprint:
-        return
-    _log.warning(
-        "%s: its generator was trained on other radiographs (fingerprint %s) than the training "
-        "split has (%s); if tuning or test radiographs were among them, no figure of this run "
-        "can be trusted",
-        folder.name,
-        str(gan.get("trained_on"))[:12],
-        fingerprint[:12],
-    )
+    trained_on = (added.facts["gan"] or {}).get("trained_on")
+    is_same = None if trained_on is None else trained_on == fingerprint
+    if is_same is None:
+        _log.warning(
+            "%s: nothing says which radiographs its generator was trained on (sample.json is "
+            "missing, damaged or has no `trained_on`); if tuning or test radiographs were among "
+            "them, no figure of this run can be trusted",
+            folder.name,
+        )
+    elif not is_same:
+        _log.warning(
+            "%s: its generator was trained on other radiographs (fingerprint %s) than the training "
+            "split has (%s); if tuning or test radiographs were among them, no figure of this run "
+            "can be trusted",
+            folder.name,
+            str(trained_on)[:12],
+            fingerprint[:12],
+        )
+    return replace(added, facts=added.facts | {"is_generator_on_same_training": is_same})
 
 
 def check_same_added(earlier: RunFolder, facts: dict[str, Any] | None) -> None:

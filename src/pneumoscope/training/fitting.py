@@ -40,6 +40,7 @@ from pneumoscope.training.machine import (
 )
 from pneumoscope.training.progress import TrainingProgress
 from pneumoscope.training.recipe import Recipe
+from pneumoscope.training.recipe_hash import recipe_sha256
 from pneumoscope.training.run_data import RunData, prepare_data
 from pneumoscope.training.run_folder import RUN_SCHEMA, RunFolder, open_run
 
@@ -341,7 +342,9 @@ def _check_folder(out: Path, recipe: Recipe, *, seed: int, resume: bool) -> RunF
             f"{out}: holds a run already. Continue it with --resume, or choose another --out."
         )
     earlier = open_run(out, needs_finished=False)
-    if earlier.recipe != recipe or earlier.facts["seed"] != seed:
+    # What only describes an experiment may be worded anew while it runs.
+    is_same = recipe_sha256(earlier.recipe) == recipe_sha256(recipe)
+    if not is_same or earlier.facts["seed"] != seed:
         raise RunError(
             f"{out}: holds another experiment ({earlier.name}, or other settings), so this one "
             f"can't resume it. Compare recipe.yaml there, or choose another --out."

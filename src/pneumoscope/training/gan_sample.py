@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from pneumoscope.core.errors import RunError, UsageError
 from pneumoscope.core.files import open_atomically, write_bytes, write_json
 from pneumoscope.data.augment import seed_of
+from pneumoscope.data.generated_note import GENERATED_NOTE, is_noted_as_generated
 from pneumoscope.data.manifest import make_manifest
 from pneumoscope.data.progress import progress_bar
 from pneumoscope.models.dcgan import Generator, to_pixels
@@ -23,7 +24,6 @@ from pneumoscope.training.gan_run import GanRun, open_gan_run
 
 _SAMPLE_STREAM = 16  # apart from the streams of training
 _BATCH = 64
-_NOTE = "Synthetic picture drawn by a DCGAN. Not a radiograph of a person."
 SAMPLE_FACTS = "sample.json"
 # What a sampling writes before the manifest, and under which temporary names.
 _LEFT = re.compile(
@@ -58,7 +58,7 @@ def sample_gan(
     _clear_out(out)
     names = [f"{index:06d}.png" for index in range(count)]
     note = PngInfo()
-    note.add_text("Comment", f"{_NOTE} {opened.name}")
+    note.add_text("Comment", f"{GENERATED_NOTE} {opened.name}")
     with progress_bar("Sampling", count, show=show_progress) as advance:
         for start in range(0, count, _BATCH):
             part = _generate(generator, latent_seeds[start : start + _BATCH])
@@ -138,11 +138,18 @@ def _clear_out(out: Path) -> None:
         raise UsageError(f"{out}: is a file. Choose a new or empty folder.")
     if "manifest.csv" in there:
         raise UsageError(f"{out}: holds samples already. Choose a new or empty folder.")
-    others = [name for name in there if not _LEFT.fullmatch(name)]
+    others = [name for name in there if not _is_left_over(out / name)]
     if others:
         raise UsageError(f"{out}: holds other files ({others[0]}). Choose a new or empty folder.")
     for name in there:
         (out / name).unlink()
+
+
+def _is_left_over(path: Path) -> bool:
+    """Tell whether a sampling has left a file. Anyone may number pictures: ours have the note."""
+    if _LEFT.fullmatch(path.name) is None:
+        return False
+    return path.suffix != ".png" or is_noted_as_generated(path)
 
 
 def _write_manifest(
