@@ -429,6 +429,7 @@ def run_program(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def run(*, keras_python: Path = Path(sys.executable)) -> tuple[int, Path]:
         words = ["--data", str(dataset), "--quick", "--out", str(tmp_path / "out")]
+        words += ["--only", "step,run,pipeline,predict"]  # the rest has tests of its own
         options = replace(parse_arguments(words), keras_python=keras_python)
         monkeypatch.setattr(program, "parse_arguments", lambda: options)
         monkeypatch.setattr(parts_module, "run_piece", answer_piece)

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +25,12 @@ import pneumoscope.web
 from pneumoscope.detector.bundle import SHIPPED_BUNDLE
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # `benchmarks` is not installed
 WEB = Path(pneumoscope.web.__file__).parent
 SCREENSHOTS = ROOT / "build" / "screenshots"  # git-ignored; kept for people to look at
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running() -> ModuleType:
     """Return tests/web/running.py as a module; test folders are no packages."""
     spec = importlib.util.spec_from_file_location("running", ROOT / "tests" / "web" / "running.py")
@@ -51,7 +53,7 @@ def do_without(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def built() -> None:
     """Check that the page and the files for the device are there."""
     for path in (WEB / "page" / "index.html", WEB / "device" / "device.json"):
@@ -59,7 +61,7 @@ def built() -> None:
             do_without(f"{path.relative_to(ROOT)} is missing; write it with: make web")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(
     running: ModuleType, built: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
@@ -68,7 +70,7 @@ def server(
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """Run Debian's Chromium, without a window."""
     if CHROMIUM is None:
@@ -97,13 +99,13 @@ def page(chromium: Browser) -> Iterator[Page]:
     assert errors == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def radiographs() -> list[Path]:
     """Return the 16 radiographs at full resolution."""
     return sorted((ROOT / "examples" / "radiographs").glob("*/*.jpeg"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def screenshots() -> Path:
     """Return the folder where screenshots are kept."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)

@@ -161,7 +161,7 @@ class Core:
         return answer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def built_core(built: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the core with nothing of the page around it, beside the files for the device."""
     folder = tmp_path_factory.mktemp("core")
@@ -181,7 +181,7 @@ def built_core(built: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 OpenCore = Callable[..., Core]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def open_core(chromium: Browser) -> Iterator[OpenCore]:
     """Return a function that opens the core's page on a site."""
     contexts = []
@@ -218,7 +218,7 @@ def _fulfil(route: Route, folder: Path) -> None:
     route.fulfill(status=200, headers=headers, body=path.read_bytes())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def serve() -> Iterator[Callable[..., Site]]:
     """Return a function that serves a folder as a static host does."""
     sites = []
@@ -232,23 +232,23 @@ def serve() -> Iterator[Callable[..., Site]]:
         site.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(built_core: Path, serve: Callable[..., Site]) -> Site:
     return serve(built_core)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site_without_isolation(built_core: Path, serve: Callable[..., Site]) -> Site:
     return serve(built_core, is_isolated=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def core(site: Site, open_core: OpenCore) -> Core:
     """Return the core on a cross-origin isolated page, shared by the tests that only read."""
     return open_core(site)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def load_test_module() -> Callable[[str], ModuleType]:
     """Return a function that loads a test file for its helpers; test folders are no packages."""
 
