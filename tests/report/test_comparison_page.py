@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from pneumoscope.report.comparison_page import (
-    Table,
     comparison_markdown,
     comparison_tables,
     first_line,
-    is_number_column,
     over_seeds,
     p_text,
     threshold_text,
@@ -26,6 +24,7 @@ from pneumoscope.report.comparison_results import (
     RecipeResult,
 )
 from pneumoscope.report.results import POINT_FIGURE_NAMES, SCORE_NAMES
+from pneumoscope.report.table import Table, is_number_column
 
 
 def figure(mean: float, *, sd: float = 0.012) -> OverSeeds:

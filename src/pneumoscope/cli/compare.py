@@ -33,24 +33,16 @@ def _print(comparison: "Comparison") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pneumoscope.report.comparison_page import first_line, over_seeds, p_text
+    from pneumoscope.report.comparison_page import HEADLINE, first_line, headline_cells, p_text
     from pneumoscope.report.evaluation_page import signed
 
     console = Console()
     if comparison.notice:
         console.print(comparison.notice, style="bold", markup=False, highlight=False)
     console.print(first_line(comparison), markup=False, highlight=False)
-    table = Table("Recipe", "Seeds", "AUROC", "Accuracy at 0.5", "Accuracy, balanced",
-                  "Specificity, balanced")  # fmt: skip
+    table = Table("Recipe", "Seeds", *HEADLINE)
     for recipe in comparison.recipes:
-        table.add_row(
-            recipe.label,
-            ", ".join(map(str, recipe.seeds)),
-            over_seeds(recipe.scores["auroc"]),
-            over_seeds(recipe.points["0.5"]["accuracy"]),
-            over_seeds(recipe.points["balanced"]["accuracy"]),
-            over_seeds(recipe.points["balanced"]["specificity"]),
-        )
+        table.add_row(recipe.label, ", ".join(map(str, recipe.seeds)), *headline_cells(recipe))
     console.print(table)
     if not comparison.tests:
         return

@@ -6,6 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pneumoscope.cli.gan_evaluate import evaluate
+from pneumoscope.cli.options import (
+    ChangesOption,
+    ResumeOption,
+    RunOutOption,
+    SeedOption,
+    StrictOption,
+    TrainingDataOption,
+    kept_epoch,
+    stops_cleanly,
+)
 
 if TYPE_CHECKING:
     from pneumoscope.training.gan_run import GanRun
@@ -21,17 +31,12 @@ gan_app.command()(evaluate)
 @gan_app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="dcgan-64, dcgan-128, or a YAML file.")],
-    data: Annotated[Path, typer.Option(help="The dataset: folder, .npz, RSNA folder, manifest.")],
-    out: Annotated[Path, typer.Option(help="The run folder to write.")],
-    seed: Annotated[int, typer.Option(min=0, help="Decides everything that is random.")] = 0,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable."),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse a dataset with an unreadable radiograph.")
-    ] = False,
+    data: TrainingDataOption,
+    out: RunOutOption,
+    seed: SeedOption = 0,
+    changes: ChangesOption = None,
+    resume: ResumeOption = False,
+    strict: StrictOption = False,
     accelerator: Annotated[str, typer.Option(help="cpu, gpu, or auto.")] = "auto",
 ) -> None:
     """Train a DCGAN on one class. Ctrl-C stops cleanly; --resume goes on."""
@@ -42,7 +47,7 @@ def train(
     from pneumoscope.training.gan import train_gan
 
     dataset = open_dataset(data)
-    try:
+    with stops_cleanly(kept_epoch(out)):
         run = train_gan(
             chosen,
             dataset,
@@ -52,13 +57,6 @@ def train(
             strict=strict,
             accelerator=accelerator,
         )
-    except KeyboardInterrupt:
-        typer.echo(
-            f"Stopped. The last whole epoch is kept in {out}; go on with the same command "
-            f"and --resume.",
-            err=True,
-        )
-        raise typer.Exit(130) from None
     _print_run(run)
 
 

@@ -5,21 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pneumoscope.cli.options import DatasetOption, stops_cleanly
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pneumoscope.report.comparison_page import Table
     from pneumoscope.report.study_results import StudyResult
-
-_Data = Annotated[
-    Path,
-    typer.Option(metavar="DATASET", help="The dataset, as for `pneumoscope data summary`."),
-]
+    from pneumoscope.report.table import Table
 
 
 def study(
     plan: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Recipes, seeds, questions.")],
-    data: _Data,
+    data: DatasetOption,
     out: Annotated[Path, typer.Option(help="Folder for runs, table and page.", file_okay=False)],
     runs: Annotated[
         list[Path] | None,
@@ -73,13 +70,9 @@ def study(
         pictures=pictures,
         tell=lambda line: typer.echo(line, err=True),
     )
-    try:
+    kept = f"What was trained is kept in {out}; go on with the same command."
+    with stops_cleanly(kept):
         result = run_study(chosen, open_dataset(data), out, options)
-    except KeyboardInterrupt:
-        typer.echo(
-            f"Stopped. What was trained is kept in {out}; go on with the same command.", err=True
-        )
-        raise typer.Exit(130) from None
     _print(result)
     typer.echo(f"Report: {out / PAGE_FILE}")
     typer.echo(f"Markdown: {out / MARKDOWN_FILE}")
@@ -90,7 +83,7 @@ def epochs(
         list[Path],
         typer.Argument(metavar="RUN...", help="Runs trained with --store-epochs and evaluated."),
     ],
-    data: _Data,
+    data: DatasetOption,
     out: Annotated[Path, typer.Option(help="Folder for the results.", file_okay=False)],
 ) -> None:
     """Read test after every stored epoch, and say how far choosing the epoch on it flatters.
@@ -115,25 +108,15 @@ def _print(result: "StudyResult") -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    from pneumoscope.report.comparison_page import over_seeds
+    from pneumoscope.report.comparison_page import HEADLINE, headline_cells
     from pneumoscope.report.study_page import missing_table, seeds_text, short_contrasts
 
     console = Console()
     if result.notice:
         console.print(result.notice, style="bold", markup=False, highlight=False)
-    table = RichTable("System", "Seeds", "AUROC", "Accuracy at 0.5", "Accuracy, balanced",
-                      "Specificity, balanced")  # fmt: skip
+    table = RichTable("System", "Seeds", *HEADLINE)
     for system in result.systems:
-        found = system.result
-        figures = [""] * 4
-        if found is not None:
-            figures = [
-                over_seeds(found.scores["auroc"]),
-                over_seeds(found.points["0.5"]["accuracy"]),
-                over_seeds(found.points["balanced"]["accuracy"]),
-                over_seeds(found.points["balanced"]["specificity"]),
-            ]
-        table.add_row(system.name, seeds_text(system), *figures)
+        table.add_row(system.name, seeds_text(system), *headline_cells(system.result))
     console.print(table)
     _print_tables([missing_table(result), *short_contrasts(result)])
 

@@ -5,6 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pneumoscope.cli.options import (
+    ChangesOption,
+    ResumeOption,
+    RunOutOption,
+    SeedOption,
+    StrictOption,
+    TrainingDataOption,
+    kept_epoch,
+    stops_cleanly,
+)
+
 if TYPE_CHECKING:
     from pneumoscope.data.dataset import Dataset
     from pneumoscope.training.run_folder import RunFolder
@@ -12,17 +23,12 @@ if TYPE_CHECKING:
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
-    data: Annotated[Path, typer.Option(help="The dataset: folder, .npz, RSNA folder, manifest.")],
-    out: Annotated[Path, typer.Option(help="The run folder to write.")],
-    seed: Annotated[int, typer.Option(min=0, help="Decides everything that is random.")] = 0,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable."),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse a dataset with an unreadable radiograph.")
-    ] = False,
+    data: TrainingDataOption,
+    out: RunOutOption,
+    seed: SeedOption = 0,
+    changes: ChangesOption = None,
+    resume: ResumeOption = False,
+    strict: StrictOption = False,
     added: Annotated[
         Path | None,
         typer.Option(help="Generated images that train too: the folder that `gan sample` wrote."),
@@ -45,7 +51,7 @@ def train(
     from pneumoscope.training.fitting import fit
 
     dataset = open_dataset(data)
-    try:
+    with stops_cleanly(kept_epoch(out)):
         run = fit(
             chosen,
             dataset,
@@ -59,13 +65,6 @@ def train(
             strategy=strategy,
             store_epochs=store_epochs,
         )
-    except KeyboardInterrupt:
-        typer.echo(
-            f"Stopped. The last whole epoch is kept in {out}; go on with the same command "
-            f"and --resume.",
-            err=True,
-        )
-        raise typer.Exit(130) from None
     if not run.is_writer:
         return  # one of several processes that train together speaks for all
     data_facts = run.facts["data"]

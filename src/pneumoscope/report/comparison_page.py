@@ -2,33 +2,32 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope.core.files import write_bytes, write_text
-from pneumoscope.report.comparison_results import COMPARED_POINTS, Comparison, OverSeeds
+from pneumoscope.report.comparison_results import (
+    COMPARED_POINTS,
+    Comparison,
+    OverSeeds,
+    RecipeResult,
+)
 from pneumoscope.report.evaluation_figures import compare_roc_figure, figure_png, show
 from pneumoscope.report.evaluation_page import FIGURE_LABELS, moment, signed
 from pneumoscope.report.html import figure_svg, render
 from pneumoscope.report.results import FIGURES_FOLDER, POINT_FIGURE_NAMES, SCORE_NAMES
+from pneumoscope.report.table import Table, is_number_column, tables_markdown
 
 COMPARISON_FILE = "comparison.json"
 MARKDOWN_FILE = "comparison.md"
 PAGE_FILE = "comparison.html"
 
+# What fits a terminal.
+HEADLINE = ("AUROC", "Accuracy at 0.5", "Accuracy, balanced", "Specificity, balanced")
+
 Curve = tuple[str, NDArray[np.float64], NDArray[np.bool_]]  # label, (N,) scores, (N,) targets
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text: what both the Markdown and the HTML show."""
-
-    caption: str
-    header: list[str]
-    rows: list[list[str]]  # the first cell of a row names it
 
 
 def write_comparison(comparison: Comparison, out: Path, *, curves: Sequence[Curve]) -> None:
@@ -63,22 +62,12 @@ def write_comparison(comparison: Comparison, out: Path, *, curves: Sequence[Curv
 
 def comparison_markdown(comparison: Comparison) -> str:
     """Return the comparison as Markdown."""
-    parts = [f"**{comparison.notice}**"] if comparison.notice else []
-    parts.append(first_line(comparison))
-    for table in comparison_tables(comparison):
-        parts += [f"**{table.caption}**", table_markdown(table)]
-    parts.append("\n".join(f"- {line}" for line in comparison.method))
-    return "\n\n".join(parts) + "\n"
-
-
-def table_markdown(table: Table) -> str:
-    """Return a table's header and rows as Markdown, without its caption."""
-    aligned = [
-        "---",
-        *["---:" if is_number_column(table, i) else "---" for i in range(1, len(table.header))],
-    ]
-    lines = [table.header, aligned, *table.rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+    return tables_markdown(
+        comparison_tables(comparison),
+        notice=comparison.notice,
+        method=comparison.method,
+        first=first_line(comparison),
+    )
 
 
 def first_line(comparison: Comparison) -> str:
@@ -103,6 +92,18 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     if comparison.tests:
         tables += [_auroc_table(comparison), _accuracy_table(comparison)]
     return [table for table in tables if table.rows]
+
+
+def headline_cells(found: RecipeResult | None) -> list[str]:
+    """Return the cells of ``HEADLINE`` for one recipe; empty ones while it is not measured."""
+    if found is None:
+        return [""] * len(HEADLINE)
+    return [
+        over_seeds(found.scores["auroc"]),
+        over_seeds(found.points["0.5"]["accuracy"]),
+        over_seeds(found.points["balanced"]["accuracy"]),
+        over_seeds(found.points["balanced"]["specificity"]),
+    ]
 
 
 def over_seeds(figure: OverSeeds) -> str:
@@ -223,14 +224,3 @@ def _accuracy_table(comparison: Comparison) -> Table:
             for pair in comparison.tests
         ],
     )  # fmt: skip
-
-
-def is_number_column(table: Table, index: int) -> bool:
-    """Return True where every filled cell of a column begins as a figure does."""
-    cells = [row[index] for row in table.rows if row[index]]
-    return bool(cells) and all(cell[0] in "0123456789+-<" or cell == "undefined" for cell in cells)
-
-
-def _cell(text: str) -> str:
-    """Return text that cannot end its table cell."""
-    return text.replace("|", "\\|").replace("\n", " ")

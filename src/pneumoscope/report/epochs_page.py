@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pneumoscope.core.files import write_bytes, write_text
-from pneumoscope.report.comparison_page import Table, is_number_column, table_markdown
 from pneumoscope.report.epochs_results import EpochsOfRun, EpochsResult
 from pneumoscope.report.evaluation_figures import (
     BLUE,
@@ -18,6 +17,7 @@ from pneumoscope.report.evaluation_figures import (
 from pneumoscope.report.evaluation_page import moment, signed
 from pneumoscope.report.html import figure_svg, render
 from pneumoscope.report.results import FIGURES_FOLDER
+from pneumoscope.report.table import Table, is_number_column, tables_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,10 +65,7 @@ def write_epochs(result: EpochsResult, out: Path) -> None:
 
 def epochs_markdown(result: EpochsResult) -> str:
     """Return the tables as Markdown."""
-    parts = [f"**{result.notice}**"] if result.notice else []
-    parts += [f"**{table.caption}**\n\n{table_markdown(table)}" for table in epochs_tables(result)]
-    parts.append("\n".join(f"- {line}" for line in result.method))
-    return "\n\n".join(parts) + "\n"
+    return tables_markdown(epochs_tables(result), notice=result.notice, method=result.method)
 
 
 def epochs_tables(result: EpochsResult) -> list[Table]:

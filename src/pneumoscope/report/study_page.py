@@ -6,19 +6,17 @@ from pathlib import Path
 
 from pneumoscope.core.files import write_text
 from pneumoscope.report.comparison_page import (
-    Table,
     comparison_tables,
     first_line,
-    is_number_column,
     over_seeds,
     p_text,
-    table_markdown,
 )
 from pneumoscope.report.comparison_results import Comparison
 from pneumoscope.report.evaluation_figures import show
 from pneumoscope.report.evaluation_page import moment, signed
 from pneumoscope.report.html import render
 from pneumoscope.report.study_results import Contrast, RunOutcome, StudyResult, SystemResult
+from pneumoscope.report.table import Table, is_number_column, tables_markdown
 
 STUDY_FILE = "study.json"
 MARKDOWN_FILE = "study.md"
@@ -67,10 +65,7 @@ def write_study(result: StudyResult, out: Path, *, comparison: Comparison | None
 
 def study_markdown(result: StudyResult) -> str:
     """Return the study's own tables as Markdown."""
-    parts = [f"**{result.notice}**"] if result.notice else []
-    parts += [f"**{table.caption}**\n\n{table_markdown(table)}" for table in study_tables(result)]
-    parts.append("\n".join(f"- {line}" for line in result.method))
-    return "\n\n".join(parts) + "\n"
+    return tables_markdown(study_tables(result), notice=result.notice, method=result.method)
 
 
 def subtitle(result: StudyResult, comparison: Comparison | None) -> str:

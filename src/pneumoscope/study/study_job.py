@@ -16,9 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
-
-from pneumoscope.core.errors import InUseError, PneumoscopeError, RunError
+from pneumoscope.core.errors import InUseError, PneumoscopeError
 from pneumoscope.core.files import write_json, write_text
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.open import open_dataset
@@ -27,9 +25,10 @@ from pneumoscope.report.results import METRICS_FILE
 from pneumoscope.study.evaluate import evaluate_run
 from pneumoscope.study.evaluate_bundle import evaluate_bundle
 from pneumoscope.study.study_plan import MeasuredBy
-from pneumoscope.study.study_runs import StudyRun, is_in_use
+from pneumoscope.study.study_runs import StudyRun
 from pneumoscope.training.recipe_file import load_recipe, recipe_yaml
 from pneumoscope.training.run_folder import BUNDLE_FILE, open_run
+from pneumoscope.training.run_state import hold_folder
 
 _STOPPED = 130
 _POLL_S = 0.2
@@ -68,35 +67,27 @@ def do_job(job: Job, dataset: Dataset, *, show_progress: bool = True) -> None:
     folder = Path(job.folder)
     if not job.is_trained:
         _train(job, dataset, folder, show_progress=show_progress)
-    try:
-        # Held from the look for results to their writing: two studies with one run would else
-        # both find none, and read test twice.
-        with filelock.FileLock(folder / ".lock").acquire(timeout=0):
-            if not (folder / METRICS_FILE).is_file():
-                _measure(job, dataset, folder, show_progress=show_progress)
-    except filelock.Timeout as error:
-        raise InUseError(f"{folder}: another process is at work in it") from error
+    # Held from the look for results to their writing: two studies with one run would else both
+    # find none, and read test twice.
+    with hold_folder(folder):
+        if not (folder / METRICS_FILE).is_file():
+            _measure(job, dataset, folder, show_progress=show_progress)
 
 
 def _train(job: Job, dataset: Dataset, folder: Path, *, show_progress: bool) -> None:
     from pneumoscope.training.fitting import fit  # torch and Lightning take seconds
 
     recipe, added = load_recipe(job.recipe), None if job.added is None else Path(job.added)
-    try:
-        fit(
-            recipe,
-            dataset,
-            folder,
-            seed=job.seed,
-            resume=True,
-            added=added,
-            show_progress=show_progress,
-            store_epochs=job.store_epochs,
-        )
-    except RunError as error:
-        if is_in_use(folder):
-            raise InUseError(f"{folder}: another process is at work in it") from error
-        raise
+    fit(
+        recipe,
+        dataset,
+        folder,
+        seed=job.seed,
+        resume=True,
+        added=added,
+        show_progress=show_progress,
+        store_epochs=job.store_epochs,
+    )
 
 
 def _measure(job: Job, dataset: Dataset, folder: Path, *, show_progress: bool) -> None:

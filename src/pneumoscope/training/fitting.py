@@ -10,13 +10,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from pneumoscope.core.errors import RunError
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.predictions import make_predictions
 from pneumoscope.models.backbone_recipe import BackboneNetworkRecipe
@@ -42,7 +40,13 @@ from pneumoscope.training.progress import TrainingProgress
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_hash import recipe_sha256
 from pneumoscope.training.run_data import RunData, prepare_data
-from pneumoscope.training.run_folder import RUN_SCHEMA, RunFolder, open_run
+from pneumoscope.training.run_folder import RECIPE_FILE, RUN_SCHEMA, RunFolder, open_run
+from pneumoscope.training.run_state import (
+    check_same_radiographs,
+    has_run,
+    hold_folder,
+    other_experiment,
+)
 
 if TYPE_CHECKING:
     from pneumoscope.training.features import Features
@@ -99,7 +103,7 @@ def fit(
     keep_freed_memory()
     # With several devices Lightning starts this program anew for each: only the first one writes.
     is_writer = getattr(rank_zero_only, "rank", 0) == 0
-    with _lock(out) if is_writer else nullcontext():
+    with hold_folder(out) if is_writer else nullcontext():
         earlier = _check_folder(out, recipe, seed=seed, resume=resume) if is_writer else None
         if earlier is not None and earlier.facts["state"] == "finished":
             check_finished(earlier, added, cache_folder=cache_folder)
@@ -298,11 +302,7 @@ def _begin(
     """Write recipe.yaml and the first run.json, or take the earlier ones up."""
     if earlier is not None:
         before, now = earlier.facts["data"]["fingerprint"], data.facts["fingerprint"]
-        if before != now:
-            raise RunError(
-                f"{out}: was trained on other radiographs (fingerprint {before[:12]}, now "
-                f"{now[:12]}), so it can't be resumed. Restore them, or choose another --out."
-            )
+        check_same_radiographs(out, before=before, now=now)
         check_same_added(earlier, data.facts.get("added"))
         return earlier
     run = RunFolder(
@@ -330,25 +330,13 @@ def _begin(
 
 def _check_folder(out: Path, recipe: Recipe, *, seed: int, resume: bool) -> RunFolder | None:
     """Return the run that ``out`` holds, if it is this one and may go on."""
-    if not out.exists() or not any(path.name != ".lock" for path in out.iterdir()):
+    if not has_run(out, resume=resume, is_begun={RECIPE_FILE}.issuperset):
         return None
-    if not (out / "run.json").exists():
-        begun = {path.name for path in out.iterdir()} <= {".lock", "recipe.yaml"}
-        if resume and begun:
-            return None  # killed before it began
-        raise RunError(f"{out}: holds other files than a run. Choose a new or empty folder.")
-    if not resume:
-        raise RunError(
-            f"{out}: holds a run already. Continue it with --resume, or choose another --out."
-        )
     earlier = open_run(out, needs_finished=False)
     # What only describes an experiment may be worded anew while it runs.
     is_same = recipe_sha256(earlier.recipe) == recipe_sha256(recipe)
     if not is_same or earlier.facts["seed"] != seed:
-        raise RunError(
-            f"{out}: holds another experiment ({earlier.name}, or other settings), so this one "
-            f"can't resume it. Compare recipe.yaml there, or choose another --out."
-        )
+        raise other_experiment(out, earlier.name)
     return earlier
 
 
@@ -361,23 +349,6 @@ def _outcome(keeper: EpochKeeper) -> dict[str, Any]:
         "selected_checkpoint": keeper.keep.epoch,
         "images_per_s": statistics.median(speeds) if speeds else None,
     }
-
-
-@contextmanager
-def _lock(out: Path) -> Iterator[None]:
-    """Hold the run folder, so that two processes never write the same run."""
-    out.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise RunError(
-            f"{out}: another process is training here. Wait for it, or choose another --out."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

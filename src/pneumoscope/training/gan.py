@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pneumoscope.core.errors import DivergedError, RunError, UsageError
+from pneumoscope.core.errors import DivergedError, UsageError
 from pneumoscope.core.files import write_bytes
 from pneumoscope.data.augment import seed_of
 from pneumoscope.data.dataset import Dataset
@@ -22,10 +22,11 @@ from pneumoscope.training.checkpoint_io import DurableCheckpointIO, read_checkpo
 from pneumoscope.training.gan_collapse import describe_collapse, find_collapse
 from pneumoscope.training.gan_data import GanData, prepare_gan_data
 from pneumoscope.training.gan_pair import STEP_FIGURES, AdversarialPair, spread
-from pneumoscope.training.gan_progress import GanProgress
 from pneumoscope.training.gan_recipe import GanRecipe
-from pneumoscope.training.gan_run import GAN_RUN_SCHEMA, GanRun, find_earlier, hold_folder
+from pneumoscope.training.gan_run import GAN_RUN_SCHEMA, GanRun, find_earlier
 from pneumoscope.training.machine import describe_machine, describe_versions, keep_freed_memory
+from pneumoscope.training.run_state import check_same_radiographs, hold_folder
+from pneumoscope.training.training_bar import TrainingBar
 
 _log = logging.getLogger(__name__)
 _ORDER_STREAM = 15
@@ -120,18 +121,21 @@ class _GanTraining:
         recipe, run = self.run.recipe, self.run
         run.facts["state"] = "running"
         self._write_record()
-        progress = GanProgress(n_epochs=recipe.epochs, n_steps=self.n_steps, is_shown=show_progress)
+        n_done = len(self.history)
+        bar = TrainingBar(is_shown=show_progress)
+        bar.start(n_steps=recipe.epochs * self.n_steps, n_done=n_done * self.n_steps)
         try:
-            with progress:
-                for epoch in range(len(self.history), recipe.epochs):
-                    progress.begin_epoch(epoch)
-                    self.history.append(self._train_epoch(epoch, progress))
-                    self._end_epoch()
-                    progress.end_epoch(self.history[-1])
+            for epoch in range(n_done, recipe.epochs):
+                bar.begin_epoch(epoch, n_epochs=recipe.epochs)
+                self.history.append(self._train_epoch(epoch, bar))
+                self._end_epoch()
+                bar.print_line(_epoch_line(self.history[-1]))
         except BaseException:
             run.facts["state"] = "stopped"
             run.write_facts()
             raise
+        finally:
+            bar.stop()
         run.facts["state"] = "finished"
         self._write_record()
 
@@ -140,7 +144,7 @@ class _GanTraining:
         """Steps an epoch; a last batch that would be short is left out."""
         return len(self.pixels) // self.run.recipe.batch_size
 
-    def _train_epoch(self, epoch: int, progress: GanProgress) -> dict[str, float]:
+    def _train_epoch(self, epoch: int, bar: TrainingBar) -> dict[str, float]:
         """Go through the radiographs once and return the epoch's row of the history."""
         started_s = time.perf_counter()
         size = self.run.recipe.batch_size
@@ -154,7 +158,7 @@ class _GanTraining:
             real = to_pictures(self.pixels[rows[step * size : (step + 1) * size]])
             real = real.contiguous(memory_format=torch.channels_last)
             sums += self.pair.step(real, epoch=epoch, step=step)
-            progress.advance(size)
+            bar.advance(size)
         figures = (sums / self.n_steps).tolist()  # waits for the device, so the clock is right
         trained_s = time.perf_counter() - started_s
         self._check_finite(figures, epoch)
@@ -220,17 +224,22 @@ def _count(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+def _epoch_line(row: dict[str, float]) -> str:
+    return (
+        f"epoch {row['epoch']:>3}: discriminator loss {row['discriminator_loss']:.4f}, "
+        f"generator loss {row['generator_loss']:.4f}, scores {row['real_score']:.3f} real "
+        f"{row['fake_score']:.3f} synthetic, spread {row['sample_std']:.3f}, "
+        f"{row['images_per_s']:.0f} images/s"
+    )
+
+
 def _begin(
     out: Path, recipe: GanRecipe, data: GanData, *, seed: int, earlier: GanRun | None
 ) -> GanRun:
     """Write recipe.yaml and the first run.json, or take the earlier ones up."""
     if earlier is not None:
         before, now = earlier.facts["data"]["fingerprint"], data.facts["fingerprint"]
-        if before != now:
-            raise RunError(
-                f"{out}: was trained on other radiographs (fingerprint {before[:12]}, now "
-                f"{now[:12]}), so it can't be resumed. Restore them, or choose another --out."
-            )
+        check_same_radiographs(out, before=before, now=now)
         return earlier
     facts: dict[str, Any] = {
         "schema": GAN_RUN_SCHEMA,

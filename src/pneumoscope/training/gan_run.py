@@ -2,18 +2,20 @@
 
 import csv
 import io
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from pneumoscope.core.errors import RunError
 from pneumoscope.core.files import write_json, write_text
 from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.gan_recipe_file import gan_recipe_yaml, load_gan_recipe
+from pneumoscope.training.run_state import (
+    FACTS_FILE,
+    check_has_finished,
+    has_run,
+    other_experiment,
+    read_facts,
+)
 
 # Not the number that a detector's run has: `evaluate` and `export` then refuse the folder.
 GAN_RUN_SCHEMA = "gan-1"
@@ -27,7 +29,7 @@ HISTORY_COLUMNS = (
     "seconds",
     "images_per_s",
 )
-_LOCK = ".lock"
+_COMMAND = "pneumoscope gan train"
 
 
 class GanRun:
@@ -69,7 +71,7 @@ class GanRun:
 
     def write_facts(self) -> None:
         """Write run.json."""
-        write_json(self.path / "run.json", self.facts)
+        write_json(self.path / FACTS_FILE, self.facts)
 
     def write_history(self, history: list[dict[str, float]]) -> None:
         """Write history.csv: one row an epoch."""
@@ -85,27 +87,15 @@ def open_gan_run(path: Path, *, needs_finished: bool = True) -> GanRun:
 
     Raises: RunError: there is none, it is damaged, or it is not finished though it must be.
     """
-    facts_path = path / "run.json"
-    try:
-        facts = json.loads(facts_path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(
-            f"{path}: no run.json here, so this is not a run folder. "
-            f"Give the folder that `pneumoscope gan train ... --out` wrote."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{facts_path}: can't be read ({error}). Train the run again.") from error
+    facts = read_facts(path, command=_COMMAND)
     schema = facts.get("schema") if isinstance(facts, dict) else facts
     if schema != GAN_RUN_SCHEMA:
         raise RunError(
-            f"{facts_path}: schema {schema!r}, but a DCGAN's run has {GAN_RUN_SCHEMA!r}. "
+            f"{path / FACTS_FILE}: schema {schema!r}, but a DCGAN's run has {GAN_RUN_SCHEMA!r}. "
             f"Give a folder that `pneumoscope gan train ... --out` of this version wrote."
         )
-    if needs_finished and facts.get("state") != "finished":
-        raise RunError(
-            f"{path}: this run has not finished (state: {facts.get('state')}). "
-            f"Continue it with `pneumoscope gan train ... --out {path} --resume`."
-        )
+    if needs_finished:
+        check_has_finished(path, facts, command=_COMMAND)
     return GanRun(path, recipe=load_gan_recipe(path / "recipe.yaml"), facts=facts)
 
 
@@ -114,42 +104,14 @@ def find_earlier(out: Path, recipe: GanRecipe, *, seed: int, resume: bool) -> Ga
 
     Raises: RunError: the folder holds something else, or a run though ``resume`` is not set.
     """
-    there = {path.name for path in out.iterdir()} - {_LOCK} if out.exists() else set()
-    if not there:
+    if not has_run(out, resume=resume, is_begun=_is_begun):
         return None
-    if "run.json" not in there:
-        # Hidden files: what a kill left half written under its temporary name.
-        if resume and all(name == "recipe.yaml" or name.startswith(".") for name in there):
-            return None  # killed before it began
-        raise RunError(f"{out}: holds other files than a run. Choose a new or empty folder.")
-    if not resume:
-        raise RunError(
-            f"{out}: holds a run already. Continue it with --resume, or choose another --out."
-        )
     earlier = open_gan_run(out, needs_finished=False)
     if earlier.recipe != recipe or earlier.facts["seed"] != seed:
-        raise RunError(
-            f"{out}: holds another experiment ({earlier.name}, or other settings), so this one "
-            f"can't resume it. Compare recipe.yaml there, or choose another --out."
-        )
+        raise other_experiment(out, earlier.name)
     return earlier
 
 
-@contextmanager
-def hold_folder(out: Path) -> Iterator[None]:
-    """Hold the run folder, so that two processes never write the same run.
-
-    Raises: RunError: another process holds it.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(out / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise RunError(
-            f"{out}: another process is training here. Wait for it, or choose another --out."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def _is_begun(names: set[str]) -> bool:
+    # Hidden files: what a kill left half written under its temporary name.
+    return all(name == "recipe.yaml" or name.startswith(".") for name in names)

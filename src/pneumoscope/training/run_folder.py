@@ -1,6 +1,5 @@
 """A run folder: what `train` leaves, and how it is read again."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,12 @@ from pneumoscope.core.files import write_json, write_text
 from pneumoscope.data.predictions import Predictions, read_predictions
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_file import load_recipe, recipe_yaml
+from pneumoscope.training.run_state import FACTS_FILE, check_has_finished, read_facts
 
 RUN_SCHEMA = 1
 RECIPE_FILE = "recipe.yaml"
 BUNDLE_FILE = "bundle.onnx"
+_COMMAND = "pneumoscope train"
 
 
 def check_bundle_name(path: Path) -> None:
@@ -70,7 +71,7 @@ class RunFolder:
     def write_facts(self) -> None:
         """Write run.json."""
         if self.is_writer:
-            write_json(self.path / "run.json", self.facts)
+            write_json(self.path / FACTS_FILE, self.facts)
 
 
 def open_run(path: Path, *, needs_finished: bool = True) -> RunFolder:
@@ -78,29 +79,18 @@ def open_run(path: Path, *, needs_finished: bool = True) -> RunFolder:
 
     Raises: RunError: there is none, it is damaged, or it is not finished though it must be.
     """
-    facts_path = path / "run.json"
-    try:
-        facts = json.loads(facts_path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(
-            f"{path}: no run.json here, so this is not a run folder. "
-            f"Give the folder that `pneumoscope train ... --out` wrote."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{facts_path}: can't be read ({error}). Train the run again.") from error
+    facts = read_facts(path, command=_COMMAND)
     if isinstance(facts, dict) and str(facts.get("schema")).startswith("gan-"):
         raise RunError(
             f"{path}: holds a DCGAN, which tells nothing of a radiograph. "
             "Use `pneumoscope gan sample` or `pneumoscope gan evaluate` on it."
         )
-    if not isinstance(facts, dict) or facts.get("schema") != RUN_SCHEMA:
+    schema = facts.get("schema") if isinstance(facts, dict) else facts
+    if schema != RUN_SCHEMA:
         raise RunError(
-            f"{facts_path}: schema {facts.get('schema') if isinstance(facts, dict) else facts!r}, "
-            f"but this version reads {RUN_SCHEMA}. Use the version that wrote it."
+            f"{path / FACTS_FILE}: schema {schema!r}, but this version reads {RUN_SCHEMA}. "
+            f"Use the version that wrote it."
         )
-    if needs_finished and facts.get("state") != "finished":
-        raise RunError(
-            f"{path}: this run has not finished (state: {facts.get('state')}). "
-            f"Continue it with `pneumoscope train ... --out {path} --resume`."
-        )
+    if needs_finished:
+        check_has_finished(path, facts, command=_COMMAND)
     return RunFolder(path, recipe=load_recipe(path / RECIPE_FILE), facts=facts)

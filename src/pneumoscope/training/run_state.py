@@ -1,0 +1,106 @@
+"""What every kind of run folder has: a lock, ``run.json``, and rules for going on."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from pneumoscope.core.errors import InUseError, RunError
+
+FACTS_FILE = "run.json"
+_LOCK = ".lock"
+
+
+@contextmanager
+def hold_folder(out: Path) -> Iterator[None]:
+    """Hold the run folder, so that two processes never write the same run.
+
+    Raises: InUseError: another process holds it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(out / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InUseError(
+            f"{out}: another process is training here. Wait for it, or choose another --out."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def has_run(out: Path, *, resume: bool, is_begun: Callable[[set[str]], bool]) -> bool:
+    """Tell whether ``out`` holds a run to go on with; False where one may begin there.
+
+    Args:
+        out: The folder; it need not exist.
+        resume: Whether a run may be gone on with.
+        is_begun: Tells from the names in a folder without ``run.json`` whether they are what a run
+            leaves that was killed before it began.
+
+    Raises: RunError: the folder holds something else, or a run though ``resume`` is not set.
+    """
+    names = {path.name for path in out.iterdir()} - {_LOCK} if out.exists() else set()
+    if not names:
+        return False
+    if FACTS_FILE not in names:
+        if resume and is_begun(names):
+            return False
+        raise RunError(f"{out}: holds other files than a run. Choose a new or empty folder.")
+    if not resume:
+        raise RunError(
+            f"{out}: holds a run already. Continue it with --resume, or choose another --out."
+        )
+    return True
+
+
+def other_experiment(out: Path, name: str) -> RunError:
+    """Return the error for a folder whose run, of that name, is another experiment."""
+    return RunError(
+        f"{out}: holds another experiment ({name}, or other settings), so this one "
+        f"can't resume it. Compare recipe.yaml there, or choose another --out."
+    )
+
+
+def check_same_radiographs(out: Path, *, before: str, now: str) -> None:
+    """Refuse to go on with other radiographs. Raises: RunError: the fingerprints differ."""
+    if before != now:
+        raise RunError(
+            f"{out}: was trained on other radiographs (fingerprint {before[:12]}, now "
+            f"{now[:12]}), so it can't be resumed. Restore them, or choose another --out."
+        )
+
+
+def read_facts(path: Path, *, command: str) -> Any:
+    """Return what a folder's run.json holds.
+
+    Args:
+        path: The run folder.
+        command: What writes such a folder, for the message: "pneumoscope train".
+
+    Raises: RunError: there is none, or it is damaged.
+    """
+    facts_path = path / FACTS_FILE
+    try:
+        return json.loads(facts_path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{path}: no run.json here, so this is not a run folder. "
+            f"Give the folder that `{command} ... --out` wrote."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{facts_path}: can't be read ({error}). Train the run again.") from error
+
+
+def check_has_finished(path: Path, facts: Mapping[str, Any], *, command: str) -> None:
+    """Refuse a run that has not finished. Raises: RunError: it has not."""
+    if facts.get("state") != "finished":
+        raise RunError(
+            f"{path}: this run has not finished (state: {facts.get('state')}). "
+            f"Continue it with `{command} ... --out {path} --resume`."
+        )
