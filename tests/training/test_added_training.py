@@ -17,41 +17,17 @@ from pneumoscope.data.dataset import Dataset, FileDataset
 from pneumoscope.data.manifest import Manifest
 from pneumoscope.data.open import open_dataset
 from pneumoscope.study.evaluate import evaluate_run
-from pneumoscope.training import fit
-from pneumoscope.training.added_data import with_added
 from pneumoscope.training.classifier import Classifier
 from pneumoscope.training.inference import load_network
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_file import recipe_yaml
-from pneumoscope.training.run_data import RunData, prepare_data, roles_of
+from pneumoscope.training.run_data import roles_of
 from pneumoscope.training.run_folder import RunFolder, open_run
 
 write_samples = runpy.run_path(str(Path(__file__).parents[1] / "sample_folder.py"))["write_samples"]
-COUNT, SMALL_PX = 31, 20
-KINDS = ("generated", "resampled", "repeated")
-
-
-def with_key(recipe: Recipe, kind: str | None, **training: object) -> Recipe:
-    """Return the recipe with images added to its training split."""
-    size = {} if kind == "repeated" else {"size_px": SMALL_PX}
-    added = None if kind is None else {"kind": kind, "target": 0, "count": COUNT} | size
-    content = recipe.model_dump()
-    return Recipe.model_validate(
-        content | {"added": added, "training": content["training"] | {"epochs": 2} | training}
-    )
-
-
-def train(recipe: Recipe, dataset: Dataset, out: Path, **options: Any) -> RunFolder:
-    options = {"cache_folder": out.parent / "cache"} | options
-    return fit(recipe, dataset, out, accelerator="cpu", show_progress=False, **options)
-
-
-def prepare(
-    recipe: Recipe, dataset: Dataset, folder: Path, *, samples: Path | None = None, seed: int = 0
-) -> RunData:
-    options: dict[str, Any] = {"cache_folder": folder, "show_progress": False}
-    data = prepare_data(recipe, dataset, strict=True, **options)
-    return with_added(data, recipe, dataset, folder=samples, seed=seed, **options)
+_ADDED = runpy.run_path(str(Path(__file__).with_name("added_runs.py")))
+COUNT, SMALL_PX, KINDS = _ADDED["COUNT"], _ADDED["SMALL_PX"], _ADDED["KINDS"]
+with_key, train, prepare = _ADDED["with_key"], _ADDED["train"], _ADDED["prepare"]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """A killed DCGAN goes on as if nothing had happened: the same weights, bit for bit."""
 
 import multiprocessing
+import runpy
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ import torch
 import yaml
 
 from pneumoscope.training.gan_run import open_gan_run
+
+_KILLS = runpy.run_path(str(Path(__file__).with_name("kills.py")))
+assert_equal = _KILLS["assert_equal"]
 
 PROGRAM = """
 import os, sys
@@ -56,21 +60,7 @@ def step(self, real, *, epoch, step):
     return whole(self, real, epoch=epoch, step=step)
 AdversarialPair.step = step
 """
-WHILE_SAVING = """
-import io, os, signal, torch
-whole = torch.save
-count = [0]
-def save(content, file):
-    count[0] += 1
-    if count[0] == 2:
-        memory = io.BytesIO()
-        whole(content, memory)
-        file.write(memory.getvalue()[: memory.tell() // 2])
-        file.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
-    whole(content, file)
-torch.save = save
-"""
+WHILE_SAVING = _KILLS["WHILE_SAVING"].format(number=2)
 AFTER_SAVING = """
 import os, signal
 from pneumoscope.training.gan_run import GanRun
@@ -118,23 +108,6 @@ def whole_run(gan_program: Program, tmp_path_factory: pytest.TempPathFactory) ->
     done = gan_program(out)
     assert done.returncode == 0, done.stderr
     return out
-
-
-def assert_equal(first: object, second: object) -> None:
-    if isinstance(first, torch.Tensor):
-        assert isinstance(second, torch.Tensor)
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert isinstance(second, dict)
-        assert first.keys() == second.keys()
-        for key, value in first.items():
-            assert_equal(value, second[key])
-    elif isinstance(first, list | tuple):
-        assert isinstance(second, list | tuple)
-        for one, other in zip(first, second, strict=True):
-            assert_equal(one, other)
-    else:
-        assert first == second
 
 
 def state_of(out: Path) -> dict[str, object]:

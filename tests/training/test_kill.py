@@ -1,15 +1,17 @@
 """A killed run goes on as if nothing had happened: the same weights, bit for bit."""
 
+import runpy
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from pneumoscope.training.checkpoint_io import read_checkpoint
 
+_KILLS = runpy.run_path(str(Path(__file__).with_name("kills.py")))
+assert_equal = _KILLS["assert_equal"]
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
 
 KILL_IN_MID_EPOCH = """
@@ -25,21 +27,7 @@ Classifier.training_step = step
 
 # The fourth checkpoint is `last` of the second epoch, if that epoch was the best so far; in any
 # case it is killed with half of the file written.
-KILL_WHILE_SAVING = """
-import io, os, signal, torch
-whole = torch.save
-count = [0]
-def save(content, file):
-    count[0] += 1
-    if count[0] == 4:
-        memory = io.BytesIO()
-        whole(content, memory)
-        file.write(memory.getvalue()[: memory.tell() // 2])
-        file.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
-    whole(content, file)
-torch.save = save
-"""
+KILL_WHILE_SAVING = _KILLS["WHILE_SAVING"].format(number=4)
 
 INTERRUPT = """
 import os, signal
@@ -57,20 +45,6 @@ def final_state(out: Path) -> dict[str, object]:
     return read_checkpoint(out / "checkpoints" / "last.ckpt")
 
 
-def assert_same(first: object, second: object) -> None:
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key, value in first.items():
-            assert_same(value, second[key])
-    elif isinstance(first, list | tuple):
-        for one, other in zip(first, second, strict=True):
-            assert_same(one, other)
-    else:
-        assert first == second
-
-
 @pytest.mark.parametrize("kill", [KILL_IN_MID_EPOCH, KILL_WHILE_SAVING])
 def test_a_killed_run_resumes_to_the_same_weights(
     run_program: Program, tmp_path: Path, kill: str
@@ -83,7 +57,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert resumed.returncode == 0, resumed.stderr
     whole, again = final_state(tmp_path / "whole"), final_state(tmp_path / "killed")
     for part in ("state_dict", "optimizer_states"):
-        assert_same(whole[part], again[part])
+        assert_equal(whole[part], again[part])
     for name in ("history.csv", "predictions-tuning.csv"):
         lines = [(tmp_path / run / name).read_text().splitlines() for run in ("whole", "killed")]
         if name == "history.csv":  # seconds and images/s differ
