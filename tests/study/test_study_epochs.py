@@ -13,6 +13,8 @@ from pneumoscope.core.errors import RunError, UsageError
 from pneumoscope.data.cache import open_cache
 from pneumoscope.data.open import open_dataset
 from pneumoscope.data.phantom_set import make_phantoms
+from pneumoscope.report.epochs_page import short_gaps
+from pneumoscope.report.epochs_results import RULES
 from pneumoscope.study.evaluate import evaluate_run
 from pneumoscope.study.study_epochs import PURPOSE, read_epochs
 from pneumoscope.study.test_reads import read_log
@@ -151,6 +153,17 @@ def test_page_and_table_are_whole(result) -> None:
         assert f"{gap:+.3f}" in text
         assert "Synthetic phantoms" in text
     assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_terminal_shows_every_gap_over_seeds_in_eighty_columns(result) -> None:
+    found, _ = result
+    tables = short_gaps(found)
+    assert [table.caption for table in tables] == [f"{rule.words}: gap" for rule in RULES]
+    cells = [row for table in tables for row in table.rows]
+    assert [row[2].split(" ")[0] for row in cells] == [
+        f"{each.gap.mean:+.3f}" for each in found.over_seeds
+    ]
+    assert all(sum(map(len, row)) + 3 * len(row) + 1 <= 80 for row in cells)
 
 
 def test_what_cannot_be_read_is_refused_before_anything_is(finished, phantoms, tmp_path) -> None:

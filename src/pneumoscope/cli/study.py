@@ -92,13 +92,13 @@ def epochs(
     run's test-reads.jsonl with its purpose.
     """
     from pneumoscope.data.open import open_dataset
-    from pneumoscope.report.epochs_page import MARKDOWN_FILE, PAGE_FILE, epochs_tables
+    from pneumoscope.report.epochs_page import MARKDOWN_FILE, PAGE_FILE, short_gaps
     from pneumoscope.study.study_epochs import read_epochs
 
     result = read_epochs(runs, open_dataset(data), out)
     if result.notice:
         typer.echo(result.notice)
-    _print_tables(epochs_tables(result)[:2])
+    _print_tables(short_gaps(result))
     typer.echo(f"Report: {out / PAGE_FILE}")
     typer.echo(f"Markdown: {out / MARKDOWN_FILE}")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pneumoscope.core.files import write_bytes, write_text
-from pneumoscope.report.epochs_results import EpochsOfRun, EpochsResult
+from pneumoscope.report.epochs_results import RULES, EpochsOfRun, EpochsResult, GapOverSeeds
 from pneumoscope.report.evaluation_figures import (
     BLUE,
     ORANGE,
@@ -79,7 +79,7 @@ def epochs_tables(result: EpochsResult) -> list[Table]:
                 each.recipe,
                 each.rule.words,
                 ", ".join(map(str, each.seeds)),
-                f"{signed(each.gap.mean)}{_interval(each.gap.low, each.gap.high)}",
+                _gap_text(each),
                 "" if math.isnan(each.gap.sd) else f"{each.gap.sd:.3f}",
                 signed(each.kept),
             ]
@@ -106,6 +106,22 @@ def epochs_tables(result: EpochsResult) -> list[Table]:
         ],
     )  # fmt: skip
     return [over, runs]
+
+
+def short_gaps(result: EpochsResult) -> list[Table]:
+    """Return the gaps over seeds, a table a rule, with the columns that fit a terminal."""
+    return [
+        Table(
+            caption=f"{rule.words}: gap",
+            header=["Recipe", "Seeds", "Mean (95 % interval)", "Kept"],
+            rows=[
+                [each.recipe, ", ".join(map(str, each.seeds)), _gap_text(each), signed(each.kept)]
+                for each in result.over_seeds
+                if each.rule == rule
+            ],
+        )
+        for rule in RULES
+    ]
 
 
 def epochs_figure(runs: Sequence[EpochsOfRun]) -> "Figure":
@@ -137,6 +153,10 @@ def _runs_table(result: EpochsResult) -> Table:
         header=["Run", "Keeps", "metrics.json"],
         rows=[[f"{run.recipe}, seed {run.seed}", run.keeps, run.metrics] for run in result.runs],
     )
+
+
+def _gap_text(over: GapOverSeeds) -> str:
+    return f"{signed(over.gap.mean)}{_interval(over.gap.low, over.gap.high)}"
 
 
 def _interval(low: float, high: float) -> str:
