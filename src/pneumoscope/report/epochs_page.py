@@ -20,6 +20,7 @@ from pneumoscope.report.results import FIGURES_FOLDER
 from pneumoscope.report.table import Table, is_number_column, tables_markdown
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 EPOCHS_FILE = "epochs.json"
@@ -126,11 +127,15 @@ def short_gaps(result: EpochsResult) -> list[Table]:
 
 def epochs_figure(runs: Sequence[EpochsOfRun]) -> "Figure":
     """Draw accuracy by epoch on tuning and test, a panel a run."""
+    from matplotlib import ticker  # an extra, loaded when drawn
+
     n_columns = min(3, len(runs))
     n_rows = math.ceil(len(runs) / n_columns)
     figure = new_figure(3.6 * n_columns, 2.7 * n_rows)
+    first: Axes | None = None
     for place, run in enumerate(runs):
-        axes = figure.add_subplot(n_rows, n_columns, place + 1)
+        axes = figure.add_subplot(n_rows, n_columns, place + 1, sharey=first)
+        first = first or axes
         epochs = [each.epoch for each in run.epochs]
         tuning = [each.tuning_accuracy for each in run.epochs]
         test = [each.test_accuracy for each in run.epochs]
@@ -141,7 +146,9 @@ def epochs_figure(runs: Sequence[EpochsOfRun]) -> "Figure":
             axes.plot(epoch, test[epoch - 1], marker, color=BLUE, markersize=7)
         axes.set_title(f"{run.recipe}, seed {run.seed}", fontsize=9)
         axes.set_xlabel("Epoch")
-        axes.set_ylabel("Accuracy at 0.5")
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+        if place % n_columns == 0:
+            axes.set_ylabel("Accuracy at 0.5")
         if place == 0:
             axes.legend(frameon=False, fontsize=8)
     return figure
