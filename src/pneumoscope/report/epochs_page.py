@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pneumoscope.core.files import write_bytes, write_text
+from pneumoscope.core.optional import import_extra
 from pneumoscope.report.epochs_results import RULES, EpochsOfRun, EpochsResult, GapOverSeeds
 from pneumoscope.report.evaluation_figures import (
     BLUE,
@@ -127,8 +128,7 @@ def short_gaps(result: EpochsResult) -> list[Table]:
 
 def epochs_figure(runs: Sequence[EpochsOfRun]) -> "Figure":
     """Draw accuracy by epoch on tuning and test, a panel a run."""
-    from matplotlib import ticker  # an extra, loaded when drawn
-
+    ticker = import_extra("matplotlib.ticker", extra="train", purpose="Drawing figures")
     n_columns = min(3, len(runs))
     n_rows = math.ceil(len(runs) / n_columns)
     figure = new_figure(3.6 * n_columns, 2.7 * n_rows)
