@@ -20,6 +20,7 @@ from pneumoscope.core.errors import (
     UsageError,
     WeightsError,
 )
+from pneumoscope.core.files import write_json
 from pneumoscope.metrics import measure
 from pneumoscope.metrics.bootstrap import bootstrap_by_patient
 from pneumoscope.study import compare, evaluate, study_costs
@@ -190,6 +191,16 @@ def test_runs_of_earlier_work_are_taken_up_where_they_lie(
     assert [Path(each.folder).name for each in system.runs] == ["first", "second", "gray-150-s2"]
     assert len(read_log(earlier / "first")) == 1
     assert len(read_log(earlier / "second")) == 1
+
+
+def test_a_dcgan_among_the_runs_is_passed_over_and_a_damaged_one_told(
+    study, dataset, jobs, tmp_path, caplog
+) -> None:
+    for name, schema in (("dcgan", "gan-1"), ("newer", 99)):
+        write_json(tmp_path / "earlier" / name / "run.json", {"schema": schema})
+    run(study("gray-150", seeds=[0]), dataset, tmp_path / "out", runs=[tmp_path / "earlier"])
+    assert jobs.done == ["gray-150-s0"]
+    assert ["newer" in record.message for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize("what", ["recipe", "radiographs"])

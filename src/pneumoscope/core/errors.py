@@ -13,7 +13,8 @@ PneumoscopeError
 ├── RecipeError                 an experiment's recipe is impossible (exit status 2)
 ├── RunError                    a run folder is missing, damaged, or in use by another recipe
 │   ├── DivergedError           the loss became NaN or infinite
-│   └── InUseError              another process is at work in it
+│   ├── InUseError              another process is at work in it
+│   └── NoDetectorError         it holds a DCGAN
 ├── WeightsError                pretrained weights are missing, damaged, or of another architecture
 ├── BundleError                 a bundle is missing, damaged, of another schema, or was changed
 ├── ExportError                 a bundle would not answer as the network does, so none is written
@@ -75,6 +76,10 @@ class DivergedError(RunError):
 
 class InUseError(RunError):
     """Another process is training or measuring the run; it is not this one's to fail."""
+
+
+class NoDetectorError(RunError):
+    """The folder holds a DCGAN, which tells nothing of a radiograph."""
 
 
 class WeightsError(PneumoscopeError):

@@ -8,7 +8,7 @@ from typing import Literal
 
 import filelock
 
-from pneumoscope.core.errors import PneumoscopeError, RunError
+from pneumoscope.core.errors import NoDetectorError, PneumoscopeError, RunError
 from pneumoscope.data.predictions import read_predictions
 from pneumoscope.report.results import METRICS_FILE, Evaluation, load_evaluation
 from pneumoscope.study.study_data import Expected
@@ -232,6 +232,8 @@ def _open(folder: Path) -> RunFolder | None:
         return None
     try:
         return open_run(folder, needs_finished=False)
+    except NoDetectorError:
+        return None  # a DCGAN's run may well lie among the others
     except PneumoscopeError as error:
         _log.warning("%s is not taken up: %s", folder, error)
         return None

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pneumoscope.core.errors import RunError, UsageError
+from pneumoscope.core.errors import NoDetectorError, RunError, UsageError
 from pneumoscope.core.files import write_json, write_text
 from pneumoscope.data.predictions import Predictions, read_predictions
 from pneumoscope.training.recipe import Recipe
@@ -81,7 +81,7 @@ def open_run(path: Path, *, needs_finished: bool = True) -> RunFolder:
     """
     facts = read_facts(path, command=_COMMAND)
     if isinstance(facts, dict) and str(facts.get("schema")).startswith("gan-"):
-        raise RunError(
+        raise NoDetectorError(
             f"{path}: holds a DCGAN, which tells nothing of a radiograph. "
             "Use `pneumoscope gan sample` or `pneumoscope gan evaluate` on it."
         )
