@@ -9,6 +9,7 @@ from pneumoscope.report.synthetic_results import (
     LEFT_OUT,
     PLANTED,
     SAMPLES,
+    SMOOTHED,
     Copies,
     CopyRow,
     EqualSizes,
@@ -37,22 +38,43 @@ def row(kind: str, closer: float, *, below_1st: float = 0.01) -> CopyRow:
 
 
 @pytest.mark.parametrize(
-    ("samples", "below_1st", "blurred", "planted", "verdict"),
+    ("samples", "below_1st", "blurred", "smoothed", "planted", "verdict"),
     [
-        (0.31, 0.01, 0.4, 0.9, "no sign of copies."),
-        (0.31, 0.01, 0.4, 0.3, "only an exact copy would be."),
-        (0.60, 0.01, 0.4, 0.9, "More than real newcomers do: look at the pairs."),
-        (0.60, 0.01, 0.6, 0.9, "blur may explain it."),
-        (0.20, 0.20, 0.4, 0.9, "too many lie very near: look at the pairs."),
+        (0.31, 0.01, 0.4, 0.5, 0.9, "no sign of copies."),
+        (0.31, 0.01, 0.4, 0.5, 0.3, "only an exact copy would be."),
+        (0.60, 0.01, 0.4, 0.5, 0.9, "More than real newcomers do: look at the pairs."),
+        (
+            0.60,
+            0.01,
+            0.6,
+            0.7,
+            0.9,
+            "than blurred ones: blur may explain it. Look at the pairs.",
+        ),
+        (
+            0.60,
+            0.01,
+            0.4,
+            0.6,
+            0.9,
+            "ones blurred more: blur may explain it. Look at the pairs.",
+        ),
+        (0.20, 0.20, 0.4, 0.5, 0.9, "too many lie very near: look at the pairs."),
     ],
 )
 def test_the_verdict_weighs_newcomers_blur_and_power(
-    samples: float, below_1st: float, blurred: float, planted: float, verdict: str
+    samples: float,
+    below_1st: float,
+    blurred: float,
+    smoothed: float,
+    planted: float,
+    verdict: str,
 ) -> None:
     rows = [
         row(SAMPLES, samples, below_1st=below_1st),
         row(LEFT_OUT, 0.3),
         row(BLURRED, blurred),
+        row(SMOOTHED, smoothed),
         row(PLANTED, planted),
     ]
     line = copy_line(Copies(space="pixels", unit="gray levels", rows=rows))

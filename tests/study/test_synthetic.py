@@ -23,6 +23,7 @@ from pneumoscope.report.synthetic_results import (
     OTHER_HALF,
     PLANTED,
     SAMPLES,
+    SMOOTHED,
     SyntheticEvaluation,
 )
 from pneumoscope.study.synthetic import evaluate_gan
@@ -124,6 +125,10 @@ def test_a_generator_that_copies_is_found(copied: tuple[SyntheticEvaluation, Pat
         assert samples.median < left_out.median / 2
         assert copies.row(PLANTED).closer.value > 0.9
         assert copies.row(PLANTED).closer.value > copies.row(BLURRED).closer.value
+    # A smooth picture lies nearer to every radiograph: by gray values, the more blurred the nearer.
+    pixels = evaluation.copies[0]
+    nearer = [pixels.row(kind).median for kind in (SMOOTHED, BLURRED, LEFT_OUT)]
+    assert nearer == sorted(set(nearer))
     # A copier matches the distribution: no distance tells it, so the check above must.
     columns = evaluation.halves.columns
     floor = columns[OTHER_HALF]["frechet_distance"].high

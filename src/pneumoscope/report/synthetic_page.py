@@ -1,6 +1,6 @@
 """The report of one evaluation of synthetic radiographs: HTML, JSON and two figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from pneumoscope.report.synthetic_results import (
     PAIRS_FIGURE,
     PLANTED,
     SAMPLES,
+    SMOOTHED,
     SYNTHETIC_FILE,
     SYNTHETIC_PAGE,
     Copies,
@@ -174,17 +175,25 @@ def copy_line(copies: Copies) -> str:
         f"a training radiograph than any other patient's does; of real patients left out, "
         f"{measured_text(left_out.closer)}."
     )
-    planted, blurred = copies.row(PLANTED), copies.row(BLURRED)
+    planted, blurred, smoothed = (copies.row(kind) for kind in (PLANTED, BLURRED, SMOOTHED))
     if planted is not None and blurred is not None:
+        more = "" if smoothed is None else f", blurred more {percent(smoothed.closer.value)},"
         line += (
-            f" Blurred, {percent(blurred.closer.value)} of these; of copies planted on purpose, "
-            f"{percent(planted.closer.value)}."
+            f" Blurred, {percent(blurred.closer.value)}{more} of these; of copies planted on "
+            f"purpose, {percent(planted.closer.value)}."
         )
-    return f"{line} {_verdict(samples, blurred, planted)}"
+    softer = [row for row in (blurred, smoothed) if row is not None]
+    return f"{line} {_verdict(samples, softer, planted)}"
 
 
-def _verdict(samples: CopyRow, blurred: CopyRow | None, planted: CopyRow | None) -> str:
-    """Say what the samples' row means: all of them taken together, then the nearest few."""
+def _verdict(samples: CopyRow, softer: Sequence[CopyRow], planted: CopyRow | None) -> str:
+    """Say what the samples' row means: all of them taken together, then the nearest few.
+
+    Args:
+        samples: Of the samples.
+        softer: Of real newcomers blurred, the less first.
+        planted: Of the copies planted.
+    """
     exceeds_newcomers = [
         figure is not None and figure.low > expected
         for figure, expected in (
@@ -200,18 +209,27 @@ def _verdict(samples: CopyRow, blurred: CopyRow | None, planted: CopyRow | None)
                 "only an exact copy would be."
             )
         return "That is no more than real newcomers do: no sign of copies."
-    if blurred is not None and not any(
-        mine is not None and theirs is not None and mine.low > theirs.high
-        for mine, theirs in (
-            (samples.closer, blurred.closer),
-            (samples.below_5th, blurred.below_5th),
-            (samples.below_1st, blurred.below_1st),
-        )
-    ):
-        return "More than real newcomers do, but no more than blurred ones: blur may explain it."
+    for row, how in zip(softer, ("blurred ones", "ones blurred more"), strict=False):
+        if not _exceeds(samples, row):
+            return (
+                f"More than real newcomers do, but no more than {how}: blur may explain it. Look "
+                "at the pairs."
+            )
     if exceeds_newcomers[0]:
         return "More than real newcomers do: look at the pairs."
     return "Together no more than real newcomers do, but too many lie very near: look at the pairs."
+
+
+def _exceeds(samples: CopyRow, other: CopyRow) -> bool:
+    """Tell whether any of the samples' shares lies above the other's, intervals apart."""
+    return any(
+        mine is not None and theirs is not None and mine.low > theirs.high
+        for mine, theirs in (
+            (samples.closer, other.closer),
+            (samples.below_5th, other.below_5th),
+            (samples.below_1st, other.below_1st),
+        )
+    )
 
 
 def spread_text(sizes: EqualSizes, column: str, figure: str) -> str:

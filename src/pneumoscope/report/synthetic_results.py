@@ -19,6 +19,7 @@ OTHER_HALF = "other half"
 HELD_OUT = "held out"
 LEFT_OUT = "left out"
 BLURRED = "left out, blurred"
+SMOOTHED = "left out, smoothed"  # blurred more
 PLANTED = "planted"
 SAME_PATIENT = "same patient"
 
@@ -50,7 +51,7 @@ class WholeSets(Record):
 class CopyRow(Record):
     """How near one kind of picture comes to the training radiographs."""
 
-    kind: str  # SAMPLES, LEFT_OUT, HELD_OUT, BLURRED, PLANTED or SAME_PATIENT
+    kind: str  # SAMPLES, LEFT_OUT, HELD_OUT, BLURRED, SMOOTHED, PLANTED or SAME_PATIENT
     n: int
     closer: Measured  # share nearer to its radiograph than another patient's radiograph is
     excess: Measured | None = None  # that share less the one of LEFT_OUT; None there

@@ -28,6 +28,7 @@ from pneumoscope.report.synthetic_results import (
     HELD_OUT,
     PLANTED,
     SAMPLES,
+    SMOOTHED,
     BundleRecord,
     EqualSizes,
     GanRecord,
@@ -41,7 +42,15 @@ from pneumoscope.study.synthetic_copies import (
     search_copies,
     summarise_copies,
 )
-from pneumoscope.study.synthetic_data import RealSet, Seen, blur, embed, real_sets
+from pneumoscope.study.synthetic_data import (
+    BLUR_PX,
+    SMOOTH_PX,
+    RealSet,
+    Seen,
+    blur,
+    embed,
+    real_sets,
+)
 from pneumoscope.study.synthetic_distances import (
     N_DRAWS,
     at_equal_sizes,
@@ -74,6 +83,7 @@ class _Sets:
     samples: Seen
     held_out: Seen | None  # of patients that it never saw
     blurred: Seen  # some of ``real``, blurred
+    smoothed: Seen  # the same, blurred more
 
 
 def evaluate_gan(
@@ -210,7 +220,7 @@ def _see(
     """Return all pictures with their embeddings."""
     rng = np.random.default_rng(seed)
     controls = np.sort(rng.permutation(len(learnt))[:N_CONTROLS])
-    n_all = len(learnt) + len(newcomers) + len(pixels) + len(controls)
+    n_all = len(learnt) + len(newcomers) + len(pixels) + 2 * len(controls)
     with progress_bar("Embedding", n_all, show=show_progress) as advance:
 
         def see(pixels: NDArray[np.uint8], whose: NDArray[np.int64]) -> Seen:
@@ -220,7 +230,8 @@ def _see(
             real=see(learnt.pixels, learnt.patient),
             samples=see(pixels, np.arange(len(pixels))),  # each drawn by itself
             held_out=see(newcomers.pixels, newcomers.patient) if len(newcomers) else None,
-            blurred=see(blur(learnt.pixels[controls]), learnt.patient[controls]),
+            blurred=see(blur(learnt.pixels[controls], BLUR_PX), learnt.patient[controls]),
+            smoothed=see(blur(learnt.pixels[controls], SMOOTH_PX), learnt.patient[controls]),
         )
 
 
@@ -237,6 +248,7 @@ def _searches(sets: _Sets) -> list[Search]:
         kinds = {
             SAMPLES: Candidates(view(sets.samples), sets.samples.whose),
             BLURRED: replace(blurred, is_left_out=True),
+            SMOOTHED: Candidates(view(sets.smoothed), sets.smoothed.whose, is_left_out=True),
             PLANTED: blurred,
         }
         if sets.held_out:

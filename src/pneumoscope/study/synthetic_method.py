@@ -1,6 +1,6 @@
 """How the figures of an evaluation of synthetic radiographs came about, in words."""
 
-from pneumoscope.study.synthetic_data import BLUR_PX
+from pneumoscope.study.synthetic_data import BLUR_PX, SMOOTH_PX
 from pneumoscope.study.synthetic_distances import MAX_SIZE, N_DRAWS
 
 
@@ -41,13 +41,14 @@ def method_lines(bundle_name: str, *, size_px: int, k: int) -> list[str]:
         "though it may well be the nearest; of exact copies one is kept, and patients who share a "
         "picture count as one.",
         "Beside the samples stand real newcomers: patients left out one at a time, and patients "
-        "held out from the DCGAN. Two controls use the same training radiographs, blurred by "
-        f"{BLUR_PX:g} pixel: with their patients left out they show what a lack of sharpness does "
-        "by itself (in gray values a smooth picture lies nearer to everything than a sharp one), "
-        "and with the originals left in they are planted copies, whose share found is the check's "
-        "power. Copies with more blur or noise than that may escape the embedding, which heeds "
-        "fine texture, though not the gray values: judge by both. A share of samples near that of "
-        "the patients left out is no sign of copies.",
+        "held out from the DCGAN. Three controls use the same training radiographs, blurred by a "
+        f"Gaussian. With their patients left out, by {BLUR_PX:g} pixel and by {SMOOTH_PX:g}, they "
+        "show what a lack of sharpness does by itself: in gray values a smooth picture lies nearer "
+        f"to everything than a sharp one. By {BLUR_PX:g} pixel with the originals left in they are "
+        "planted copies, whose share found is the check's power. Copies with more blur or noise "
+        "than that may escape the embedding, which heeds fine texture, though not the gray values: "
+        "judge by both. A share of samples near that of the patients left out is no sign of "
+        "copies.",
         "The last row takes radiographs of patients who have several, with their others left in. "
         "Where that share is as low as that of the patients left out, two radiographs of one "
         "patient are as far apart as those of two patients, and the check finds copied pictures, "
