@@ -60,7 +60,7 @@ def distance_figure(distances: Mapping[str, Mapping[str, NDArray[np.float64]]]) 
     Args:
         distances: Space -> kind -> (M,) distances.
     """
-    figure = new_figure(10.4, 3.9)
+    figure = new_figure(10.4, 4.4)
     for index, (space, kinds) in enumerate(distances.items()):
         axes = figure.add_subplot(1, len(distances), index + 1)
         for kind, label in KIND_LABELS.items():
@@ -78,7 +78,9 @@ def distance_figure(distances: Mapping[str, Mapping[str, NDArray[np.float64]]]) 
         )
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e6eaee", linewidth=0.7)
-        axes.legend(frameon=False, fontsize=8)
+    # Both panels have the same kinds; inside, it would cover a curve wherever these lie.
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, ncols=4, loc="outside lower center")
     return figure
 
 
