@@ -18,7 +18,7 @@ from pneumoscope.training.recipe_file import parse_recipe
 
 write_samples = runpy.run_path(str(Path(__file__).parents[1] / "sample_folder.py"))["write_samples"]
 _ADDED = runpy.run_path(str(Path(__file__).with_name("added_runs.py")))
-COUNT, SMALL_PX, KINDS = _ADDED["COUNT"], _ADDED["SMALL_PX"], _ADDED["KINDS"]
+COUNT = _ADDED["COUNT"]
 with_key, train, prepare = _ADDED["with_key"], _ADDED["train"], _ADDED["prepare"]
 
 
