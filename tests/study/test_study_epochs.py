@@ -132,6 +132,37 @@ def test_figures_of_every_epoch_are_those_of_scikit_learn(result, finished) -> N
     assert found.over_seeds[0].gap.by_seed == pytest.approx([by_accuracy.gap])
 
 
+def test_seeds_that_stopped_at_different_epochs_are_each_measured_from_their_own(
+    phantoms, tmp_path
+) -> None:
+    """Oracle: each run read by itself."""
+    wanted = recipe(epochs=8, early_stop={"monitor": "tuning_loss", "patience_epochs": 1})
+    runs = [train(phantoms, tmp_path / f"s{seed}", wanted=wanted, seed=seed) for seed in (0, 1, 2)]
+    for run in runs:
+        evaluate_run(run, phantoms)
+    found = read_epochs([run.path for run in runs], phantoms, tmp_path / "out", n_resamples=30)
+    assert [run.seed for run in found.runs] == [0, 1, 2]
+    chosen = [run.chosen_epoch for run in found.runs]
+    assert chosen == [run.facts["best_epoch"] for run in runs]
+    assert (
+        len({(run.chosen_epoch, len(run.epochs)) for run in found.runs}) > 1
+    )  # or it shows little
+    alone = [
+        read_epochs([run.path], phantoms, tmp_path / "out", n_resamples=30).over_seeds
+        for run in runs
+    ]
+    assert len(found.over_seeds) == len(RULES)
+    for place, over in enumerate(found.over_seeds):
+        each = [of_one[place] for of_one in alone]
+        assert over.seeds == [0, 1, 2]
+        assert over.gap.by_seed == [one.gap.mean for one in each]
+        assert over.gap.by_seed == [run.gaps[place].gap for run in found.runs]
+        assert over.gap.mean == pytest.approx(np.mean(over.gap.by_seed))
+        assert over.kept == pytest.approx(np.mean([one.kept for one in each]))
+        if over.rule.by == over.rule.figure:
+            assert over.gap.low >= 0 or np.isnan(over.gap.low)
+
+
 def test_every_reading_is_written_down_with_its_purpose(result, finished, phantoms) -> None:
     found, out = result
     log = read_log(finished.path)
@@ -173,6 +204,11 @@ def test_what_cannot_be_read_is_refused_before_anything_is(finished, phantoms, t
         read_epochs([finished.path, finished.path], phantoms, tmp_path / "out")
     n_before = len(read_log(finished.path))
     copy = tmp_path / "copy"
+    shutil.copytree(finished.path, copy)
+    with pytest.raises(UsageError, match="both are tiny-epochs-s0, the same recipe and seed"):
+        read_epochs([finished.path, copy], phantoms, tmp_path / "out")
+    assert len(read_log(finished.path)) == n_before
+    shutil.rmtree(copy)
 
     def refused(reason: str) -> None:
         with pytest.raises(RunError, match=reason):

@@ -37,6 +37,39 @@ def bootstrap_by_patient(
     Raises: ValueError: an array's length is not N, N is 0, or n_resamples is below 1.
     Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
     """
+    values = resample_by_patient(statistic, patient_id, *arrays, n_resamples=n_resamples, seed=seed)
+    if values.size == 0:
+        return math.nan, math.nan
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def resample_by_patient(
+    statistic: Callable[..., ArrayLike],
+    patient_id: ArrayLike,
+    *arrays: NDArray[Any],
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Return one or several figures on each resample of whole patients, with replacement.
+
+    A resample on which a figure is undefined (NaN, or it needs two classes and one came) is drawn
+    again, so that what is returned holds given that the figures exist.
+
+    Args:
+        statistic: Takes the resampled ``arrays``, in their order, and returns a figure, or (K,).
+        patient_id: (N,) the patient of each radiograph.
+        arrays: Each (N, ...), one row a radiograph.
+        n_resamples: How many resamples, 1 or more.
+        seed: Same seed, same patients in every resample, whatever the figure.
+
+    Returns: (n_resamples,) or (n_resamples, K). Empty where a figure is undefined on the data
+        themselves, where all radiographs are of one patient, or where more than 19 draws of 20
+        leave it undefined.
+
+    Raises: ValueError: an array's length is not N, N is 0, or n_resamples is below 1.
+    Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+    """
     if n_resamples < 1:
         raise ValueError(f"n_resamples: {n_resamples}; give 1 or more.")
     n = np.size(patient_id)
@@ -47,26 +80,29 @@ def bootstrap_by_patient(
             "give one of each a radiograph, and at least one radiograph."
         )
     draw_rows = _row_drawer(patient_index(patient_id, n))
-    if draw_rows is None or math.isnan(_value(statistic, arrays)):
-        return math.nan, math.nan
+    if draw_rows is None or _value(statistic, arrays) is None:
+        return np.empty(0)
     rng = np.random.default_rng(seed)
-    values: list[float] = []
+    values: list[NDArray[np.float64]] = []
     for _ in range(n_resamples * _MAX_DRAWS_PER_RESAMPLE):
         rows = draw_rows(rng)
         value = _value(statistic, tuple(array[rows] for array in arrays))
-        if not math.isnan(value):
+        if value is not None:
             values.append(value)
         if len(values) == n_resamples:
-            low, high = np.quantile(values, [0.025, 0.975])
-            return float(low), float(high)
-    return math.nan, math.nan
+            return np.array(values)
+    return np.empty(0)
 
 
-def _value(statistic: Callable[..., float], arrays: tuple[NDArray[Any], ...]) -> float:
+def _value(
+    statistic: Callable[..., ArrayLike], arrays: tuple[NDArray[Any], ...]
+) -> NDArray[np.float64] | None:
+    """Return the figures, or None where one of them is undefined."""
     try:
-        return float(statistic(*arrays))
+        value = np.asarray(statistic(*arrays), dtype=np.float64)
     except OneClassError:
-        return math.nan
+        return None
+    return None if np.isnan(value).any() else value
 
 
 def _row_drawer(

@@ -1,10 +1,4 @@
-"""A question answered by pairs: two systems, the same seeds, the same radiographs.
-
-What varies is who was photographed and how the dice of training fell. Both are in the interval:
-each resample draws patients, and S - 1 of the S seeds, pairs kept together. (Drawing S of S would
-understate the seeds' share of the variance of the mean by (S - 1) / S, a third of it for three
-seeds; Rao and Wu 1988, JASA 83(401), 231-241, section 2, of one stratum.)
-"""
+"""A question answered by pairs: two systems, the same seeds, the same radiographs."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,20 +6,21 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoscope.metrics.bootstrap import bootstrap_by_patient
 from pneumoscope.metrics.curves import auroc
+from pneumoscope.metrics.seeds_and_patients import MeanOverSeeds, mean_over_seeds
 from pneumoscope.report.comparison_results import OverSeeds, PairedTests
 from pneumoscope.report.study_results import CONTRAST_FIGURES, PairedDifference
 from pneumoscope.study.paired_tests import Detector, holm_of_defined
 
 CONTRAST_METHOD = (
     "A contrast is the mean over seeds of a figure's difference, each seed against the same seed "
-    "of the other system. Its interval and p-value come from {n_resamples:,} resamples of patients "
-    "and, in each, of one seed fewer than there are, with replacement, so that both the choice of "
-    "patients and the chance of training are in it (Rao and Wu 1988). With one seed it is that of "
-    "the patients alone. With three seeds the share of training is itself known only roughly.",
-    "p is twice the smaller share of resamples on either side of no difference; p (Holm) is "
-    "corrected for all contrasts of the question, each figure apart.",
+    "of the other system. Its interval and p-value know of the choice of patients and of the "
+    "chance of training, as radiology's studies of many readers know of patients and readers "
+    "(Obuchowski and Rockette 1995): the variance between seeds over their number, plus the "
+    "covariance between seeds in {n_resamples:,} resamples of patients, and Student's t with the "
+    "degrees of freedom of Hillis 2007. Three seeds leave few of these where seeds differ much, "
+    "so that their interval is wide. With one seed it is that of the patients alone.",
+    "p (Holm) is corrected for all contrasts of the question, each figure apart.",
     "All seeds of a system that trains with generated images have the same ones, of one generator: "
     "what is said of it holds for that generator and those samples, and how far another training "
     "of the generator, or other samples of it, would change it is in no interval here.",
@@ -47,7 +42,7 @@ def paired_differences(
         b: The other, with the same seeds in the same order.
         target: (N,) True where the reference standard says pneumonia.
         patient_id: (N,) the patient of each radiograph.
-        n_resamples: For intervals and p-values.
+        n_resamples: Of patients, for intervals and p-values.
 
     Raises: ValueError: the systems have different numbers of seeds or radiographs.
     """
@@ -103,62 +98,17 @@ def holm_over_tests(tests: Sequence[PairedTests | None]) -> list[PairedTests | N
     ]
 
 
-def over_seeds_and_patients(
-    statistic: Callable[..., NDArray[np.float64]],
-    patient_id: NDArray[np.str_],
-    *arrays: NDArray[np.generic],
-    n_resamples: int,
-) -> tuple[OverSeeds, NDArray[np.float64]]:
-    """Return a figure's mean over seeds with its interval, and the resampled means.
-
-    Args:
-        statistic: Of the resampled arrays; returns (S,), a value a seed.
-        patient_id: (N,) the patient of each radiograph.
-        arrays: Each (N, ...).
-        n_resamples: How many.
-
-    Returns: The figure, both ends NaN where no resample changes it; and at most ``n_resamples``
-        values.
-    """
-    by_seed = np.asarray(statistic(*arrays), dtype=np.float64)
-    n_seeds = by_seed.size
-    rng = np.random.default_rng(1)
-    means: list[float] = []
-
-    def mean(*resampled: NDArray[np.generic]) -> float:
-        values = np.asarray(statistic(*resampled))
-        if n_seeds > 1:
-            values = values[rng.integers(n_seeds, size=n_seeds - 1)]
-        means.append(float(values.mean()))
-        return means[-1]
-
-    low, high = bootstrap_by_patient(mean, patient_id, *arrays, n_resamples=n_resamples)
-    if low == high:
-        low = high = math.nan
-    # The first call is on the data themselves, to see whether the figure exists there.
-    resampled = np.array(means[1:])
-    figure = OverSeeds(
-        mean=float(by_seed.mean()),
-        sd=float(by_seed.std(ddof=1)) if n_seeds > 1 else math.nan,
-        minimum=float(by_seed.min()),
-        maximum=float(by_seed.max()),
-        low=low,
-        high=high,
-        by_seed=by_seed.tolist(),
+def over_seeds_record(found: MeanOverSeeds, *, floor: float = -math.inf) -> OverSeeds:
+    """Return the record of a mean over seeds; ``floor`` is the least that it can be."""
+    return OverSeeds(
+        mean=found.mean,
+        sd=found.sd,
+        minimum=float(found.by_seed.min()),
+        maximum=float(found.by_seed.max()),
+        low=max(found.low, floor) if not math.isnan(found.low) else math.nan,
+        high=found.high,
+        by_seed=found.by_seed.tolist(),
     )
-    return figure, resampled[~np.isnan(resampled)]
-
-
-def two_sided_p(resampled: NDArray[np.float64]) -> float:
-    """Return twice the smaller share of resampled differences on either side of 0.
-
-    One is added to count and number, so that it is never 0 (Davison and Hinkley 1997, section
-    4.2). NaN where there is no resample.
-    """
-    if resampled.size == 0:
-        return math.nan
-    tail = min(np.count_nonzero(resampled <= 0), np.count_nonzero(resampled >= 0))
-    return min(1.0, 2 * (int(tail) + 1) / (resampled.size + 1))
 
 
 def _answers(system: Detector, figure: str) -> NDArray[np.float64] | NDArray[np.bool_]:
@@ -184,15 +134,13 @@ def _difference(
         mine, other = answers[: len(a)], answers[len(a) :]
         return np.array([of(x, target) - of(y, target) for x, y in zip(mine, other, strict=True)])
 
-    difference, resampled = over_seeds_and_patients(
-        by_seed, patient_id, target, *a, *b, n_resamples=n_resamples
-    )
+    found = mean_over_seeds(by_seed, patient_id, target, *a, *b, n_resamples=n_resamples)
     return PairedDifference(
         figure=figure,
         a=[of(answer, target) for answer in a],
         b=[of(answer, target) for answer in b],
-        difference=difference,
-        p_value=two_sided_p(resampled),
+        difference=over_seeds_record(found),
+        p_value=found.p_value,
         p_holm=math.nan,
     )
 

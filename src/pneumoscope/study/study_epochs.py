@@ -6,6 +6,7 @@ after the run's own result stands, and every reading is written down with its pu
 """
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.predictions import Predictions, make_predictions, read_predictions
 from pneumoscope.data.progress import progress_bar
 from pneumoscope.metrics.bootstrap import bootstrap_by_patient
+from pneumoscope.metrics.seeds_and_patients import mean_over_seeds
 from pneumoscope.report.epochs_page import write_epochs
 from pneumoscope.report.epochs_results import (
     RULES,
@@ -33,7 +35,7 @@ from pneumoscope.report.epochs_results import (
     Rule,
 )
 from pneumoscope.report.results import METRICS_FILE, Evaluation, load_evaluation
-from pneumoscope.study.study_contrasts import over_seeds_and_patients
+from pneumoscope.study.study_contrasts import over_seeds_record
 from pneumoscope.study.study_gap import (
     EpochAnswers,
     best_epoch,
@@ -58,8 +60,9 @@ _METHOD = (
     "The gap is the figure on test of the epoch that test itself would have chosen, less that of "
     "the epoch that the run chose without it. Choosing by the very figure, it can't be negative.",
     "A run's interval: patients are resampled ({n_resamples:,} times) and test chooses anew in "
-    "each resample, so it tends to lie high. Over seeds, one seed fewer than there are is drawn as "
-    "well, with replacement (Rao and Wu 1988).",
+    "each resample, so it tends to lie high. Over seeds it knows of patients and of training, as "
+    "radiology's studies of many readers do (Obuchowski and Rockette 1995; degrees of freedom of "
+    "Hillis 2007), and ends at 0 where the gap can't be negative.",
     "Kept: the patients of test are halved at random, one half chooses the epoch and the other "
     "measures the gap, 400 times. It is what the better-looking epoch is worth on other patients; "
     "the rest of the gap is flattery. A half chooses a little worse than the whole would.",
@@ -108,7 +111,7 @@ def read_epochs(
         n_resamples: Of patients, for the intervals.
 
     Raises:
-        UsageError: no run is given, or one twice.
+        UsageError: no run is given, one twice, or two of one recipe and seed.
         RunError: a run is unfinished, not evaluated on this test split, or lacks an epoch; or an
             epoch's stored weights do not answer as the run did. Nothing is read before all runs
             have been checked.
@@ -118,6 +121,7 @@ def read_epochs(
     if not folders or len(set(folders)) < len(folders):
         raise UsageError("Name one or more run folders, each once.")
     subjects = [_settle(open_run(folder), dataset) for folder in folders]
+    _check_seeds(subjects)
     answers = [_read(subject, dataset, out) for subject in subjects]
     facts = answers[0][0]
     results = [
@@ -164,6 +168,19 @@ def _settle(run: RunFolder, dataset: Dataset) -> _Subject:
     paths = dataset.manifest.table["path"]
     rows = np.array([row for row in test.tolist() if paths[row] not in left_out], dtype=np.int64)
     return _Subject(run, evaluation, rows, cache, history)
+
+
+def _check_seeds(subjects: Sequence[_Subject]) -> None:
+    """Refuse a recipe's seed that comes twice: it would count as two of its trainings."""
+    first: dict[tuple[str, int], Path] = {}
+    for subject in subjects:
+        key = (recipe_sha256(subject.run.recipe), int(subject.run.facts["seed"]))
+        if key in first:
+            raise UsageError(
+                f"{first[key]} and {subject.run.path}: both are {subject.name}, the same recipe "
+                "and seed. Name one of them."
+            )
+        first[key] = subject.run.path
 
 
 def _read(subject: _Subject, dataset: Dataset, out: Path) -> list[Predictions]:
@@ -322,7 +339,7 @@ def _gap_over_seeds(
         ]
         return gaps(rule, resampled, target)
 
-    over, _ = over_seeds_and_patients(
+    found = mean_over_seeds(
         by_seed,
         facts.patient_id,
         facts.target,
@@ -330,7 +347,13 @@ def _gap_over_seeds(
         n_resamples=n_resamples,
     )
     kept = [gap_kept(rule, run, facts.target, facts.patient_id) for run in runs]
-    return GapOverSeeds(recipe=recipe, rule=rule, seeds=seeds, gap=over, kept=float(np.mean(kept)))
+    return GapOverSeeds(
+        recipe=recipe,
+        rule=rule,
+        seeds=seeds,
+        gap=over_seeds_record(found, floor=0.0 if rule.by == rule.figure else -math.inf),
+        kept=float(np.mean(kept)),
+    )
 
 
 def _epoch_answers(subject: _Subject, answers: Sequence[Predictions]) -> EpochAnswers:
