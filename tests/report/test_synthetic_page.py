@@ -7,9 +7,9 @@ from pneumoscope.report.synthetic_page import copy_line, measured_text, signed_p
 from pneumoscope.report.synthetic_results import (
     BLURRED,
     LEFT_OUT,
+    MATCHED,
     PLANTED,
     SAMPLES,
-    SMOOTHED,
     Copies,
     CopyRow,
     EqualSizes,
@@ -38,7 +38,7 @@ def row(kind: str, closer: float, *, below_1st: float = 0.01) -> CopyRow:
 
 
 @pytest.mark.parametrize(
-    ("samples", "below_1st", "blurred", "smoothed", "planted", "verdict"),
+    ("samples", "below_1st", "blurred", "matched", "planted", "verdict"),
     [
         (0.31, 0.01, 0.4, 0.5, 0.9, "no sign of copies."),
         (0.31, 0.01, 0.4, 0.5, 0.3, "only an exact copy would be."),
@@ -49,7 +49,7 @@ def row(kind: str, closer: float, *, below_1st: float = 0.01) -> CopyRow:
             0.6,
             0.7,
             0.9,
-            "than blurred ones: blur may explain it. Look at the pairs.",
+            "than ones blurred a little: blur may explain it. Look at the pairs.",
         ),
         (
             0.60,
@@ -57,7 +57,7 @@ def row(kind: str, closer: float, *, below_1st: float = 0.01) -> CopyRow:
             0.4,
             0.6,
             0.9,
-            "ones blurred more: blur may explain it. Look at the pairs.",
+            "ones blurred to the samples' detail: blur may explain it. Look at the pairs.",
         ),
         (0.20, 0.20, 0.4, 0.5, 0.9, "too many lie very near: look at the pairs."),
     ],
@@ -66,7 +66,7 @@ def test_the_verdict_weighs_newcomers_blur_and_power(
     samples: float,
     below_1st: float,
     blurred: float,
-    smoothed: float,
+    matched: float,
     planted: float,
     verdict: str,
 ) -> None:
@@ -74,7 +74,7 @@ def test_the_verdict_weighs_newcomers_blur_and_power(
         row(SAMPLES, samples, below_1st=below_1st),
         row(LEFT_OUT, 0.3),
         row(BLURRED, blurred),
-        row(SMOOTHED, smoothed),
+        row(MATCHED, matched),
         row(PLANTED, planted),
     ]
     line = copy_line(Copies(space="pixels", unit="gray levels", rows=rows))

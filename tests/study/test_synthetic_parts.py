@@ -3,11 +3,12 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from pneumoscope.report.synthetic_results import OTHER_HALF, SAMPLES
 from pneumoscope.study import synthetic_distances
 from pneumoscope.study.synthetic_copies import measured_share
-from pneumoscope.study.synthetic_data import real_sets
+from pneumoscope.study.synthetic_data import blur, detail, matching_blur, real_sets
 from pneumoscope.study.synthetic_distances import at_equal_sizes, half_size
 
 
@@ -75,3 +76,34 @@ def test_a_share_has_wilsons_interval_where_no_resample_would_differ() -> None:
     assert mixed.method == "bootstrap by patient"
     assert mixed.low == pytest.approx(0.1, abs=0.11)
     assert mixed.high == pytest.approx(0.7, abs=0.11)
+
+
+def grain(n: int, seed: int) -> np.ndarray:
+    """Return (n, 48, 48) pictures of noise that is a little smooth."""
+    noise = np.random.default_rng(seed).normal(0, 120, (n, 48, 48))
+    return np.clip(128 + gaussian_filter(noise, (0, 1, 1)), 0, 255).astype(np.uint8)
+
+
+def test_a_matching_blur_is_the_one_that_the_samples_have() -> None:
+    real, others = grain(200, seed=0), grain(200, seed=1)
+    for sigma in (0.6, 1.5):
+        found = matching_blur(real, blur(others, sigma))
+        assert found == pytest.approx(sigma, abs=0.06)
+        assert detail(blur(real, found)) == pytest.approx(detail(blur(others, sigma)), rel=0.03)
+
+
+def test_samples_as_sharp_as_radiographs_need_no_blur_and_flat_ones_the_most() -> None:
+    real = grain(50, seed=0)
+    assert matching_blur(real, real) is None
+    assert matching_blur(blur(real, 1.0), real) is None
+    assert matching_blur(real, np.full((3, 48, 48), 90, dtype=np.uint8)) == 4.0
+
+
+def test_detail_is_that_of_waves_between_one_pixel_and_two() -> None:
+    """A Gaussian of s px leaves exp(-(k s)^2 / 2) of a wave cos(k x); its mean square is half."""
+    wave = 2 * np.pi / 8
+    row = 128 + 100 * np.cos(wave * np.arange(80))
+    picture = np.broadcast_to(np.round(row).astype(np.uint8), (1, 80, 80))
+    left = np.exp(-(wave**2) / 2) - np.exp(-2 * wave**2)
+    assert detail(picture) == pytest.approx(100 * left / np.sqrt(2), rel=0.01)
+    assert detail(np.full((1, 20, 20), 7, dtype=np.uint8)) == 0

@@ -19,10 +19,10 @@ from pneumoscope.report.synthetic_results import (
     BLURRED,
     HELD_OUT,
     LEFT_OUT,
+    MATCHED,
     PLANTED,
     SAME_PATIENT,
     SAMPLES,
-    SMOOTHED,
     Pair,
 )
 
@@ -34,7 +34,7 @@ KIND_LABELS = {
     LEFT_OUT: "Real, patient left out",
     HELD_OUT: "Real, held out from the DCGAN",
     BLURRED: "Real, patient left out, blurred",
-    SMOOTHED: "Real, patient left out, blurred more",
+    MATCHED: "Real, patient left out, as smooth as the samples",
     PLANTED: "Planted: training radiographs, blurred",
     SAME_PATIENT: "Real, another of the same patient is in",
 }
@@ -43,7 +43,7 @@ _LOOKS: dict[str, tuple[str, Any]] = {
     LEFT_OUT: (BLUE, "--"),
     HELD_OUT: (GREEN, "-."),
     BLURRED: (SKY, (0, (5, 1, 1, 1, 1, 1))),
-    SMOOTHED: (SKY, "-"),
+    MATCHED: (SKY, "-"),
     PLANTED: (INK, ":"),
     SAME_PATIENT: (PURPLE, (0, (1, 2))),
 }

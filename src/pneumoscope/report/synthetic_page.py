@@ -22,11 +22,11 @@ from pneumoscope.report.synthetic_results import (
     BLURRED,
     HELD_OUT,
     LEFT_OUT,
+    MATCHED,
     OTHER_HALF,
     PAIRS_FIGURE,
     PLANTED,
     SAMPLES,
-    SMOOTHED,
     SYNTHETIC_FILE,
     SYNTHETIC_PAGE,
     Copies,
@@ -175,14 +175,18 @@ def copy_line(copies: Copies) -> str:
         f"a training radiograph than any other patient's does; of real patients left out, "
         f"{measured_text(left_out.closer)}."
     )
-    planted, blurred, smoothed = (copies.row(kind) for kind in (PLANTED, BLURRED, SMOOTHED))
+    planted, blurred, matched = (copies.row(kind) for kind in (PLANTED, BLURRED, MATCHED))
     if planted is not None and blurred is not None:
-        more = "" if smoothed is None else f", blurred more {percent(smoothed.closer.value)},"
-        line += (
-            f" Blurred, {percent(blurred.closer.value)}{more} of these; of copies planted on "
-            f"purpose, {percent(planted.closer.value)}."
+        more = (
+            ""
+            if matched is None
+            else f", blurred to the samples' detail {percent(matched.closer.value)},"
         )
-    softer = [row for row in (blurred, smoothed) if row is not None]
+        line += (
+            f" Blurred a little, {percent(blurred.closer.value)}{more} of these; of copies planted "
+            f"on purpose, {percent(planted.closer.value)}."
+        )
+    softer = [row for row in (blurred, matched) if row is not None]
     return f"{line} {_verdict(samples, softer, planted)}"
 
 
@@ -191,7 +195,7 @@ def _verdict(samples: CopyRow, softer: Sequence[CopyRow], planted: CopyRow | Non
 
     Args:
         samples: Of the samples.
-        softer: Of real newcomers blurred, the less first.
+        softer: Of real newcomers blurred: a little, and to the samples' detail.
         planted: Of the copies planted.
     """
     exceeds_newcomers = [
@@ -209,7 +213,8 @@ def _verdict(samples: CopyRow, softer: Sequence[CopyRow], planted: CopyRow | Non
                 "only an exact copy would be."
             )
         return "That is no more than real newcomers do: no sign of copies."
-    for row, how in zip(softer, ("blurred ones", "ones blurred more"), strict=False):
+    blurred = ("ones blurred a little", "ones blurred to the samples' detail")
+    for row, how in zip(softer, blurred, strict=False):
         if not _exceeds(samples, row):
             return (
                 f"More than real newcomers do, but no more than {how}: blur may explain it. Look "

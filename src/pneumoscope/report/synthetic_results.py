@@ -19,7 +19,7 @@ OTHER_HALF = "other half"
 HELD_OUT = "held out"
 LEFT_OUT = "left out"
 BLURRED = "left out, blurred"
-SMOOTHED = "left out, smoothed"  # blurred more
+MATCHED = "left out, detail matched"  # blurred until they have as little detail as the samples
 PLANTED = "planted"
 SAME_PATIENT = "same patient"
 
@@ -51,7 +51,7 @@ class WholeSets(Record):
 class CopyRow(Record):
     """How near one kind of picture comes to the training radiographs."""
 
-    kind: str  # SAMPLES, LEFT_OUT, HELD_OUT, BLURRED, SMOOTHED, PLANTED or SAME_PATIENT
+    kind: str  # SAMPLES, LEFT_OUT, HELD_OUT, BLURRED, MATCHED, PLANTED or SAME_PATIENT
     n: int
     closer: Measured  # share nearer to its radiograph than another patient's radiograph is
     excess: Measured | None = None  # that share less the one of LEFT_OUT; None there
@@ -132,6 +132,7 @@ class SyntheticEvaluation(Record):
     n_samples: int
     sample_seed: int
     k: int  # neighbours
+    matched_blur_px: float | None = None  # of MATCHED; None where samples are no smoother than real
     halves: EqualSizes
     small: EqualSizes | None  # with the held-out radiographs, at their number
     whole: WholeSets

@@ -26,9 +26,9 @@ from pneumoscope.report.synthetic_page import Pictures, write_synthetic
 from pneumoscope.report.synthetic_results import (
     BLURRED,
     HELD_OUT,
+    MATCHED,
     PLANTED,
     SAMPLES,
-    SMOOTHED,
     BundleRecord,
     EqualSizes,
     GanRecord,
@@ -44,11 +44,11 @@ from pneumoscope.study.synthetic_copies import (
 )
 from pneumoscope.study.synthetic_data import (
     BLUR_PX,
-    SMOOTH_PX,
     RealSet,
     Seen,
     blur,
     embed,
+    matching_blur,
     real_sets,
 )
 from pneumoscope.study.synthetic_distances import (
@@ -83,7 +83,8 @@ class _Sets:
     samples: Seen
     held_out: Seen | None  # of patients that it never saw
     blurred: Seen  # some of ``real``, blurred
-    smoothed: Seen  # the same, blurred more
+    matched: Seen | None  # the same, blurred until they have as little detail as the samples
+    matched_blur_px: float | None
 
 
 def evaluate_gan(
@@ -156,7 +157,10 @@ def evaluate_gan(
         ),
         copies=[summarise_copies(search, n_resamples=n_resamples) for search in searches],
         pairs=[pair for search in searches for pair in closest_pairs(search, learnt.path)],
-        method=method_lines(bundle.card.name, size_px=gan.recipe.size_px, k=K),
+        matched_blur_px=sets.matched_blur_px,
+        method=method_lines(
+            bundle.card.name, size_px=gan.recipe.size_px, k=K, matched_blur_px=sets.matched_blur_px
+        ),
     )
     write_synthetic(
         evaluation,
@@ -220,7 +224,10 @@ def _see(
     """Return all pictures with their embeddings."""
     rng = np.random.default_rng(seed)
     controls = np.sort(rng.permutation(len(learnt))[:N_CONTROLS])
-    n_all = len(learnt) + len(newcomers) + len(pixels) + 2 * len(controls)
+    real, whose = learnt.pixels[controls], learnt.patient[controls]
+    blur_px = matching_blur(real, pixels)
+    n_controls = len(controls) * (1 if blur_px is None else 2)
+    n_all = len(learnt) + len(newcomers) + len(pixels) + n_controls
     with progress_bar("Embedding", n_all, show=show_progress) as advance:
 
         def see(pixels: NDArray[np.uint8], whose: NDArray[np.int64]) -> Seen:
@@ -230,8 +237,9 @@ def _see(
             real=see(learnt.pixels, learnt.patient),
             samples=see(pixels, np.arange(len(pixels))),  # each drawn by itself
             held_out=see(newcomers.pixels, newcomers.patient) if len(newcomers) else None,
-            blurred=see(blur(learnt.pixels[controls], BLUR_PX), learnt.patient[controls]),
-            smoothed=see(blur(learnt.pixels[controls], SMOOTH_PX), learnt.patient[controls]),
+            blurred=see(blur(real, BLUR_PX), whose),
+            matched=None if blur_px is None else see(blur(real, blur_px), whose),
+            matched_blur_px=blur_px,
         )
 
 
@@ -248,9 +256,10 @@ def _searches(sets: _Sets) -> list[Search]:
         kinds = {
             SAMPLES: Candidates(view(sets.samples), sets.samples.whose),
             BLURRED: replace(blurred, is_left_out=True),
-            SMOOTHED: Candidates(view(sets.smoothed), sets.smoothed.whose, is_left_out=True),
             PLANTED: blurred,
         }
+        if sets.matched:
+            kinds[MATCHED] = Candidates(view(sets.matched), sets.matched.whose, is_left_out=True)
         if sets.held_out:
             kinds[HELD_OUT] = Candidates(view(sets.held_out), sets.held_out.whose)
         searches.append(

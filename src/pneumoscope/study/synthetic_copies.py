@@ -3,9 +3,10 @@
 A sample is set against its own nearest training radiograph: is it nearer to it than the
 radiograph of any other patient is? That alone says little, for in many dimensions a newcomer often
 is. So the same is asked of real newcomers: each patient in turn is left out, and others were held
-out from the generator. Controls go with it. Patients left out and blurred, at two strengths: what
-a lack of sharpness does by itself. And copies planted on purpose, the same blurred radiographs with
-their originals left in: what the check would find of a generator that did nothing but copy.
+out from the generator. Controls go with it. Patients left out and blurred, a little, and until they
+have as little fine detail as the samples: what a lack of sharpness does by itself. And copies
+planted on purpose, blurred a little with their originals left in: what the check would find of a
+generator that did nothing but copy.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,17 +24,17 @@ from pneumoscope.report.synthetic_results import (
     BLURRED,
     HELD_OUT,
     LEFT_OUT,
+    MATCHED,
     PLANTED,
     SAME_PATIENT,
     SAMPLES,
-    SMOOTHED,
     Copies,
     CopyRow,
     Pair,
 )
 
 N_PAIRS = 6  # shown of each kind in each space
-_ORDER = (SAMPLES, LEFT_OUT, HELD_OUT, BLURRED, SMOOTHED, PLANTED, SAME_PATIENT)
+_ORDER = (SAMPLES, LEFT_OUT, HELD_OUT, BLURRED, MATCHED, PLANTED, SAME_PATIENT)
 _Floats = NDArray[np.float64]
 
 
@@ -156,7 +157,7 @@ def _row(search: Search, kind: str, *, n_resamples: int) -> CopyRow:
         return row
     left_out = search.nearest[LEFT_OUT]
     # The same patient is drawn with both rows; a sample or a patient held out is a unit of its own.
-    is_shared = kind in (BLURRED, SMOOTHED, PLANTED, SAME_PATIENT)
+    is_shared = kind in (BLURRED, MATCHED, PLANTED, SAME_PATIENT)
     units = np.concatenate([search.whose[LEFT_OUT], whose if is_shared else -1 - whose])
     is_kind = np.arange(units.size) >= left_out.distance.size
     is_closer = np.concatenate([left_out.is_closer, found.is_closer])

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import brentq
 
 from pneumoscope.data.cache import DecodedCache
 from pneumoscope.detector.bundle import Bundle
@@ -15,9 +17,7 @@ _BATCH = 32
 # 64 px, blurred by 0.5 px, the check finds all in gray values and 91 in pneumoscope-1's embedding;
 # blurred by 0.7 px, all and 29.
 BLUR_PX = 0.5
-# Of detail between one and two pixels `dcgan-128` draws as much as is left in radiographs that are
-# blurred this much (5.0 gray levels, root mean square; 6.3 in sharp ones).
-SMOOTH_PX = 1.0
+_MOST_BLUR_PX = 4.0  # of the control that is as smooth as the samples
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,36 @@ def blur(pixels: NDArray[np.uint8], sigma_px: float) -> NDArray[np.uint8]:
     """Return (N, size, size) pictures, blurred by a Gaussian of that standard deviation."""
     soft = ImageFilter.GaussianBlur(sigma_px)
     return np.stack([np.asarray(Image.fromarray(each).filter(soft)) for each in pixels])
+
+
+def detail(pixels: NDArray[np.uint8]) -> float:
+    """Return how much of (N, size, size) pictures lies between one and two pixels, in gray levels.
+
+    The root mean square of the difference of two Gaussians, of one pixel's standard deviation and
+    of two: finer than that a generator's grain would count as detail.
+    """
+    values = pixels.astype(np.float32)
+    fine, coarse = (gaussian_filter(values, (0, sigma, sigma)) for sigma in (1.0, 2.0))
+    return float(np.sqrt(np.mean(np.square(fine - coarse, dtype=np.float64))))
+
+
+def matching_blur(real: NDArray[np.uint8], samples: NDArray[np.uint8]) -> float | None:
+    """Return the blur that leaves radiographs as much `detail` as samples have, in pixels.
+
+    Args:
+        real: (N, size, size).
+        samples: (M, size, size).
+
+    Returns: A Gaussian's standard deviation, to a hundredth, at most 4; None where samples have as
+        much detail as sharp radiographs or more.
+    """
+    wanted = detail(samples)
+    if detail(real) <= wanted:
+        return None
+    if detail(blur(real, _MOST_BLUR_PX)) >= wanted:
+        return _MOST_BLUR_PX
+    found = brentq(lambda sigma: detail(blur(real, sigma)) - wanted, 0.0, _MOST_BLUR_PX, xtol=0.01)
+    return round(float(found), 2)
 
 
 def _patients(patients: list[str], pictures: list[bytes]) -> NDArray[np.int64]:

@@ -1,10 +1,12 @@
 """How the figures of an evaluation of synthetic radiographs came about, in words."""
 
-from pneumoscope.study.synthetic_data import BLUR_PX, SMOOTH_PX
+from pneumoscope.study.synthetic_data import BLUR_PX
 from pneumoscope.study.synthetic_distances import MAX_SIZE, N_DRAWS
 
 
-def method_lines(bundle_name: str, *, size_px: int, k: int) -> list[str]:
+def method_lines(
+    bundle_name: str, *, size_px: int, k: int, matched_blur_px: float | None
+) -> list[str]:
     """Return what a reader must know to judge the figures, a paragraph each."""
     return [
         f"Equal resolution: real radiographs are squeezed to the DCGAN's {size_px} × {size_px} "
@@ -41,13 +43,13 @@ def method_lines(bundle_name: str, *, size_px: int, k: int) -> list[str]:
         "though it may well be the nearest; of exact copies one is kept, and patients who share a "
         "picture count as one.",
         "Beside the samples stand real newcomers: patients left out one at a time, and patients "
-        "held out from the DCGAN. Three controls use the same training radiographs, blurred by a "
-        f"Gaussian. With their patients left out, by {BLUR_PX:g} pixel and by {SMOOTH_PX:g}, they "
-        "show what a lack of sharpness does by itself: in gray values a smooth picture lies nearer "
-        f"to everything than a sharp one. By {BLUR_PX:g} pixel with the originals left in they are "
-        "planted copies, whose share found is the check's power. Copies with more blur or noise "
-        "than that may escape the embedding, which heeds fine texture, though not the gray values: "
-        "judge by both. A share of samples near that of the patients left out is no sign of "
+        "held out from the DCGAN. The controls use the same training radiographs, blurred by a "
+        f"Gaussian of {BLUR_PX:g} pixel{_matched_words(matched_blur_px)}. With their patients left "
+        "out they show what a lack of sharpness does by itself: in gray values a smooth picture "
+        f"lies nearer to everything than a sharp one. By {BLUR_PX:g} pixel with the originals left "
+        "in they are planted copies, whose share found is the check's power. Copies with more blur "
+        "or noise than that may escape the embedding, which heeds fine texture, though not the gray "
+        "values: judge by both. A share of samples near that of the patients left out is no sign of "
         "copies.",
         "The last row takes radiographs of patients who have several, with their others left in. "
         "Where that share is as low as that of the patients left out, two radiographs of one "
@@ -57,3 +59,16 @@ def method_lines(bundle_name: str, *, size_px: int, k: int) -> list[str]:
         "nearest radiographs are held. The shares below a percentile are of the distances of "
         "patients left out, whose own shares are 5 % and 1 % by definition.",
     ]
+
+
+def _matched_words(blur_px: float | None) -> str:
+    """Say how the control that is as smooth as the samples was made."""
+    if blur_px is None:
+        return (
+            " (no more was called for: of detail between one and two pixels the samples have as "
+            "much as sharp radiographs)"
+        )
+    return (
+        f", and of {blur_px:g}, which leaves them as much detail between one and two pixels as the "
+        "samples have (it is fitted to the samples' sharpness, not to how near they lie)"
+    )
