@@ -48,9 +48,9 @@ def method_lines(
         "out they show what a lack of sharpness does by itself: in gray values a smooth picture "
         f"lies nearer to everything than a sharp one. By {BLUR_PX:g} pixel with the originals left "
         "in they are planted copies, whose share found is the check's power. Copies with more blur "
-        "or noise than that may escape the embedding, which heeds fine texture, though not the gray "
-        "values: judge by both. A share of samples near that of the patients left out is no sign of "
-        "copies.",
+        "or noise than that may escape the embedding, which heeds fine texture, though not the "
+        "gray values: judge by both. A share of samples near that of the patients left out is no "
+        "sign of copies.",
         "The last row takes radiographs of patients who have several, with their others left in. "
         "Where that share is as low as that of the patients left out, two radiographs of one "
         "patient are as far apart as those of two patients, and the check finds copied pictures, "
