@@ -131,6 +131,19 @@ def test_numbered_pictures_of_ones_own_are_not_cleared_away(
     assert mine.read_bytes() == before
 
 
+def test_a_sample_json_of_ones_own_is_not_cleared_away(sampled_run: GanRun, tmp_path: Path) -> None:
+    mine = tmp_path / "sample.json"
+    for content in (b'{"run": "my blood samples"}', b"[1, 2]", b"{", b"\xff\xfe", b"[" * 100_000):
+        mine.write_bytes(content)
+        with pytest.raises(UsageError, match=r"holds other files \(sample.json\)"):
+            sample_gan(sampled_run.path, count=1, out=tmp_path, show_progress=False)
+        assert mine.read_bytes() == content
+    mine.unlink()
+    mine.mkdir()
+    with pytest.raises(UsageError, match=r"holds other files \(sample.json\)"):
+        sample_gan(sampled_run.path, count=1, out=tmp_path, show_progress=False)
+
+
 def test_samples_among_class_folders_are_not_measured_on(
     sampled_run: GanRun, tmp_path: Path
 ) -> None:
