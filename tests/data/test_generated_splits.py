@@ -8,11 +8,25 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pneumoscope.core.errors import SplitError
-from pneumoscope.data.folders import list_folders
+from pneumoscope.data.dataset import Dataset, FileDataset
 from pneumoscope.data.manifest import Manifest, make_manifest
-from pneumoscope.data.splits import assign_roles, check_roles, refuse_generated
+from pneumoscope.data.open import open_dataset
+from pneumoscope.data.splits import (
+    assign_roles,
+    check_roles,
+    refuse_generated,
+    refuse_mixed_origins,
+)
 
 N_REAL = 60
+NOTE = "Synthetic picture drawn by a DCGAN. Not a radiograph of a person. gan-s0"
+
+
+def save_picture(path: Path, *, comment: str | None = None) -> None:
+    note = PngInfo()
+    if comment:
+        note.add_text("Comment", comment)
+    Image.new("L", (8, 8)).save(path, pnginfo=note)
 
 
 def build_manifest(n_generated: int, *, split: str = "train", patient: str = "g{}") -> Manifest:
@@ -80,24 +94,29 @@ def test_rows_to_be_measured_on_may_not_be_generated() -> None:
         refuse_generated(manifest, np.arange(N_REAL + 5), what="the training split")
 
 
+def test_rows_of_several_origins_are_refused() -> None:
+    manifest = build_manifest(5)
+    table = manifest.table.with_columns(
+        origin=manifest.table["origin"].replace("generated", "phantom")
+    )
+    mixed = Manifest(table, manifest.root, "mixed")
+    refuse_mixed_origins(mixed, np.arange(N_REAL), what="the tuning split")
+    refuse_mixed_origins(mixed, np.arange(N_REAL, N_REAL + 5), what="the tuning split")
+    with pytest.raises(SplitError, match=r"the tuning split mixes origins \(60 real, 5 phantom\)"):
+        refuse_mixed_origins(mixed, np.arange(N_REAL + 5), what="the tuning split")
+
+
 def test_samples_in_class_folders_are_known_by_their_note(tmp_path: Path) -> None:
-    picture = Image.new("L", (8, 8))
     for split in ("train", "test"):
         for label in ("NORMAL", "PNEUMONIA"):
             folder = tmp_path / split / label
             folder.mkdir(parents=True)
             for name in ("a.jpeg", "b.png"):
-                picture.save(folder / name)
-    note = PngInfo()
-    note.add_text(
-        "Comment", "Synthetic picture drawn by a DCGAN. Not a radiograph of a person. gan-s0"
-    )
-    picture.save(tmp_path / "test/NORMAL/000000.PNG", pnginfo=note)
-    other = PngInfo()
-    other.add_text("Comment", "Radiograph of a person.")
-    picture.save(tmp_path / "test/NORMAL/000001.png", pnginfo=other)
+                Image.new("L", (8, 8)).save(folder / name)
+    save_picture(tmp_path / "test/NORMAL/000000.PNG", comment=NOTE)
+    save_picture(tmp_path / "test/NORMAL/000001.png", comment="Radiograph of a person.")
     (tmp_path / "test/NORMAL/empty.png").touch()
-    manifest = list_folders(tmp_path)
+    manifest = open_dataset(tmp_path).manifest
     generated = manifest.table.filter(origin="generated")["path"].to_list()
     assert generated == ["test/NORMAL/000000.PNG"]
     assert set(manifest.table["origin"]) == {"real", "generated"}
@@ -105,3 +124,69 @@ def test_samples_in_class_folders_are_known_by_their_note(tmp_path: Path) -> Non
         check_roles(manifest, assign_roles(manifest), needs=("test",))
     with pytest.raises(SplitError, match="are generated"):
         refuse_generated(manifest, np.arange(len(manifest)), what="the test split")
+
+
+# A sample that a manifest of the user's own lists
+
+
+def write_own_manifest(folder: Path, *, split: str, origin: str | None) -> Path:
+    """Write 60 pictures, a third of them in ``split``, and there `drawn.png` of a DCGAN."""
+    header = "path,target,patient_id,split" + ("" if origin is None else ",origin")
+    lines = [header]
+    for i in range(N_REAL):
+        save_picture(folder / f"{i}.png", comment="Posteroanterior." if i % 2 else None)
+        stated = "" if origin is None else ",real"
+        lines.append(f"{i}.png,{i // 2 % 2},p{i},{'train' if i % 3 else split}{stated}")
+    save_picture(folder / "drawn.png", comment=NOTE)
+    lines.append(f"drawn.png,0,drawn,{split}" + ("" if origin is None else f",{origin}"))
+    (folder / "manifest.csv").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("origin", [None, "", "real", "phantom"])
+@pytest.mark.parametrize("role", ["tuning", "test"])
+def test_a_sample_that_a_manifest_has_in_tuning_or_test_is_refused(
+    tmp_path: Path, role: str, origin: str | None
+) -> None:
+    split = {"tuning": "val", "test": "test"}[role]
+    manifest = open_dataset(write_own_manifest(tmp_path, split=split, origin=origin)).manifest
+    roles = assign_roles(manifest, tuning_from="val" if role == "tuning" else "train")
+    with pytest.raises(
+        SplitError,
+        match=r"generated images \(20 real, 1 generated\): they may.*first is drawn\.png.*note",
+    ):
+        check_roles(manifest, roles, needs=(role,))  # type: ignore[arg-type]
+    with pytest.raises(
+        SplitError, match=r"1 of 21 images of it are generated.*first is drawn\.png"
+    ):
+        refuse_generated(manifest, getattr(roles, role), what="it")
+
+
+@pytest.mark.parametrize("origin", [None, "real"])
+def test_a_sample_that_a_manifest_has_in_train_only_trains(
+    tmp_path: Path, origin: str | None
+) -> None:
+    dataset = open_dataset(write_own_manifest(tmp_path, split="train", origin=origin))
+    assert dataset.manifest.table["origin"][-1] == "generated"
+    for salt in range(20):
+        roles = assign_roles(dataset.manifest, tuning_fraction=0.5, salt=str(salt))
+        assert N_REAL in roles.training
+    check_roles(dataset.manifest, roles, needs=("training", "tuning"))
+
+
+def test_a_dataset_made_in_python_knows_its_samples_too(tmp_path: Path) -> None:
+    save_picture(tmp_path / "drawn.png", comment=NOTE)
+    names = ["drawn.png", "absent.png", "nul\0.png"]
+    columns = {"path": names, "target": [0] * 3, "patient_id": names, "split": ["test"] * 3}
+    dataset: Dataset = FileDataset(make_manifest(columns, root=tmp_path, name="made"))
+    assert dataset.manifest.table["origin"].to_list() == ["generated", "real", "real"]
+
+
+def test_the_log_tells_of_samples_that_the_table_calls_otherwise(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_dataset(write_own_manifest(tmp_path, split="train", origin="generated"))
+    assert not caplog.records
+    open_dataset(write_own_manifest(tmp_path, split="train", origin="real"))
+    assert "1 images count as generated" in caplog.text
+    assert "drawn.png" not in caplog.text

@@ -6,11 +6,13 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import polars as pl
 import pytest
 
-from pneumoscope.core.errors import DatasetError, RunError, UsageError
+from pneumoscope.core.errors import DatasetError, RunError, SplitError, UsageError
 from pneumoscope.data.cache import open_cache
-from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.dataset import Dataset, FileDataset
+from pneumoscope.data.manifest import Manifest
 from pneumoscope.data.open import open_dataset
 from pneumoscope.data.phantom_set import make_phantoms
 from pneumoscope.data.splits import assign_roles
@@ -264,3 +266,37 @@ def test_too_few_radiographs_to_halve_are_refused(bundle: Bundle, tmp_path: Path
     folder = make_gan_run(tmp_path / "run", few, recipe=recipe)
     with pytest.raises(DatasetError, match="20 are needed"):
         evaluate_gan(folder, few, bundle=bundle, show_progress=False)
+
+
+@pytest.mark.parametrize(
+    ("origins", "reason"),
+    [
+        (["generated"], r"of the tuning split \(normal\) are generated"),
+        (["phantom", "generated"], r"of the tuning split \(normal\) are generated"),
+        (["phantom", "real"], r"tuning split .* mixes origins \(\d+ real, \d+ phantom\)"),
+        (["real"], "are real and those that the DCGAN learnt from are phantom"),
+    ],
+)
+def test_newcomers_of_other_origins_are_refused(
+    phantoms: Dataset, bundle: Bundle, tmp_path: Path, origins: list[str], reason: str
+) -> None:
+    """Val, made larger by half of train, tunes; its origins are taken in turn."""
+    table = phantoms.manifest.table.with_row_index("n")
+    is_val = (pl.col("split") == "val") | (pl.col("split") == "train") & (pl.col("n") % 2 == 0)
+    in_turn = pl.lit(origins[0])
+    if len(origins) == 2:
+        in_turn = pl.when(pl.col("n") % 4 == 0).then(pl.lit(origins[1])).otherwise(in_turn)
+    table = table.with_columns(
+        split=pl.when(is_val).then(pl.lit("val")).otherwise("split").cast(table["split"].dtype),
+        origin=pl.when(is_val).then(in_turn).otherwise("origin").cast(table["origin"].dtype),
+    ).drop("n")
+    dataset = FileDataset(Manifest(table, phantoms.manifest.root, "turned"))
+    recipe = load_gan_recipe("dcgan-64", changes=["split.tuning_from=val"])
+    folder = make_gan_run(tmp_path / "run", dataset, recipe=recipe)
+    with pytest.raises(SplitError, match=reason):
+        evaluate_gan(folder, dataset, bundle=bundle, generate=never_generate, show_progress=False)
+    assert not (folder / "synthetic.json").exists()
+
+
+def never_generate(*_: object, **__: object) -> np.ndarray:
+    raise AssertionError("it was refused too late")

@@ -131,6 +131,19 @@ def test_numbered_pictures_of_ones_own_are_not_cleared_away(
     assert mine.read_bytes() == before
 
 
+def test_a_sample_json_of_ones_own_is_not_cleared_away(sampled_run: GanRun, tmp_path: Path) -> None:
+    mine = tmp_path / "sample.json"
+    for content in (b'{"run": "my blood samples"}', b"[1, 2]", b"{", b"\xff\xfe", b"[" * 100_000):
+        mine.write_bytes(content)
+        with pytest.raises(UsageError, match=r"holds other files \(sample.json\)"):
+            sample_gan(sampled_run.path, count=1, out=tmp_path, show_progress=False)
+        assert mine.read_bytes() == content
+    mine.unlink()
+    mine.mkdir()
+    with pytest.raises(UsageError, match=r"holds other files \(sample.json\)"):
+        sample_gan(sampled_run.path, count=1, out=tmp_path, show_progress=False)
+
+
 def test_samples_among_class_folders_are_not_measured_on(
     sampled_run: GanRun, tmp_path: Path
 ) -> None:
@@ -213,6 +226,15 @@ def test_samples_in_the_split_that_tunes_are_refused(
         fit(recipe, dataset_of(table, "tuning"), tmp_path / "run", show_progress=False)
 
 
+def test_a_generator_does_not_learn_from_samples_whose_manifest_is_silent(
+    mixed: pl.DataFrame, tmp_path: Path
+) -> None:
+    unsaid = dataset_of(mixed.drop("origin"), "unsaid")
+    recipe = parse_gan_recipe(RECIPE, where="here")
+    with pytest.raises(SplitError, match="20 of the .* are generated"):
+        train_gan(recipe, unsaid, tmp_path / "run", accelerator="cpu", show_progress=False)
+
+
 def test_samples_are_not_evaluated_on(mixed: pl.DataFrame, tiny: Recipe, tmp_path: Path) -> None:
     recipe = tiny.model_copy(update={"training": tiny.training.model_copy(update={"epochs": 1})})
     phantoms = dataset_of(mixed.filter(origin="phantom"), "phantoms")
@@ -220,6 +242,9 @@ def test_samples_are_not_evaluated_on(mixed: pl.DataFrame, tiny: Recipe, tmp_pat
     in_test = dataset_of(with_samples_in(mixed, "test"), "test")
     with pytest.raises(SplitError, match=r"test split .*20 generated.*only train"):
         evaluate_run(run, in_test, split="test", out=tmp_path / "out")
+    unsaid = dataset_of(with_samples_in(mixed, "test").drop("origin"), "unsaid")
+    with pytest.raises(SplitError, match=r"test split .*20 generated.*only train.*samples/0000"):
+        evaluate_run(run, unsaid, split="test", out=tmp_path / "out")
     alone = dataset_of(mixed.filter(origin="generated"), "alone")
     for split in ("test", "training", "tuning"):
         with pytest.raises(PneumoscopeError, match="generated"):

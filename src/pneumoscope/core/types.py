@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Origin = Literal["real", "phantom", "generated"]
+CLASS_NAMES: Final = ("normal", "pneumonia")  # by target, 0 and 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pneumoscope.core.errors import DatasetError, SplitError
+from pneumoscope.core.types import CLASS_NAMES
 from pneumoscope.data.added_recipe import AddedRecipe
 from pneumoscope.data.cache import DecodedCache, open_cache
 from pneumoscope.data.dataset import Dataset, FileDataset
+from pneumoscope.data.generated_note import SAMPLE_FACTS, read_sample_facts
 from pneumoscope.data.open import open_dataset
-
-_CLASSES = ("normal", "pneumonia")
-_SAMPLE_FILE = "sample.json"  # in which `gan sample` says what drew the images
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,8 @@ def draw_added(
     """
     if len(rows) == 0:
         raise DatasetError(
-            f"{dataset.name}: its training split has no {_CLASSES[recipe.target]} radiograph, so "
-            "added.kind has nothing to draw from. Add some, or train without `added`."
+            f"{dataset.name}: its training split has no {CLASS_NAMES[recipe.target]} radiograph, "
+            "so added.kind has nothing to draw from. Add some, or train without `added`."
         )
     drawn = draw_evenly(np.sort(rows), recipe.count, seed=seed)
     hashes = [cache.sha256[row] for row in drawn]
@@ -148,12 +147,13 @@ def open_generated(
         )
     hashes = [cache.sha256[row] for row in rows]
     facts = _facts(recipe, hashes)
+    gan = read_sample_facts(dataset.manifest.root / SAMPLE_FACTS)
     return AddedImages(
         pixels=_enlarge(cache.pixels[rows], size_px=size_px),
         contents=tuple(hashes),
         n_shared=recipe.count,
         target=recipe.target,
-        facts=facts | {"path": str(dataset.source), "gan": _sample_facts(dataset)},
+        facts=facts | {"path": str(dataset.source), "gan": gan},
     )
 
 
@@ -175,7 +175,7 @@ def _check_manifest(recipe: AddedRecipe, dataset: Dataset) -> NDArray[np.int64]:
     _refuse(
         table.filter(~pl.col("target").eq_missing(recipe.target)),
         f"{where}: {{}} images have the target {{}}, and added.target is {recipe.target} "
-        f"({_CLASSES[recipe.target]}). Give samples of that class, or change added.target.",
+        f"({CLASS_NAMES[recipe.target]}). Give samples of that class, or change added.target.",
         column="target",
     )
     if table.height < recipe.count:
@@ -241,12 +241,3 @@ def _facts(recipe: AddedRecipe, hashes: list[str]) -> dict[str, Any]:
         "n_different": len(set(hashes)),
         "fingerprint": hashlib.sha256(content).hexdigest(),
     }
-
-
-def _sample_facts(dataset: Dataset) -> dict[str, Any] | None:
-    """Return what the folder says of the generator; None where it says nothing."""
-    try:
-        facts = json.loads((dataset.manifest.root / _SAMPLE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return facts if isinstance(facts, dict) else None

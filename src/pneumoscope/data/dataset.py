@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pneumoscope.core.errors import UnreadableImageError
 from pneumoscope.core.types import Radiograph
+from pneumoscope.data.generated_note import mark_generated
 from pneumoscope.data.manifest import Manifest
 
 
@@ -44,7 +45,15 @@ class Dataset(ABC):
 
 
 class FileDataset(Dataset):
-    """A dataset with one file an image, below the manifest's root."""
+    """A dataset with one file an image, below the manifest's root.
+
+    A PNG in which `gan sample` has noted that it drew it has the ``origin`` generated, whatever the
+    manifest that is given says.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        # Here, not where folders and manifests are listed: no way to a dataset goes past it.
+        super().__init__(mark_generated(manifest))
 
     def path(self, row: int) -> Path:
         """Return the image's file."""

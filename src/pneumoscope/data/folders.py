@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from pneumoscope.core.errors import DatasetError
-from pneumoscope.data.generated_note import is_noted_as_generated
 from pneumoscope.data.manifest import SPLITS, Manifest, make_manifest
 
 logger = logging.getLogger(__name__)
@@ -38,7 +37,6 @@ def list_folders(root: Path) -> Manifest:
     them, and are scoped by split, as its numbering is: ``train/person1`` and ``test/person1`` are
     two children. Under any other naming each image counts as a patient of its own, which cannot
     keep two images of one patient together: give a manifest where the patients are known.
-    Images are real, but for PNGs in which `gan sample` has noted that it drew them.
 
     Raises: DatasetError: there is no split folder, or one lacks a class or has no image in it.
     """
@@ -46,7 +44,7 @@ def list_folders(root: Path) -> Manifest:
     if not splits:
         raise DatasetError(f"{root}: has no folder train, val or test.")
     columns: dict[str, list[object]] = {
-        key: [] for key in ("path", "target", "patient_id", "split", "subtype", "origin")
+        key: [] for key in ("path", "target", "patient_id", "split", "subtype")
     }
     for split, split_folder in splits.items():
         classes = _named_folders(root / split_folder, tuple(CLASSES))
@@ -64,8 +62,6 @@ def list_folders(root: Path) -> Manifest:
                 columns["patient_id"].append(patient)
                 columns["split"].append(split)
                 columns["subtype"].append(subtype)
-                is_generated = is_noted_as_generated(root / folder / name)
-                columns["origin"].append("generated" if is_generated else "real")
     return make_manifest(columns, root=root, name=root.resolve().name)
 
 

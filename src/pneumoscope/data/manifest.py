@@ -91,8 +91,9 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest from CSV or Parquet; its folder becomes the root.
 
     The columns ``path``, ``target`` (0, 1, or empty where unknown), ``patient_id`` and ``split``
-    are required, the others of `COLUMNS` optional, and unknown ones are ignored. No file that a
-    row names is looked at, so a million rows load in seconds.
+    are required, the others of `COLUMNS` optional, and unknown ones are ignored. ``origin`` is real
+    where it is missing or empty. No file that a row names is looked at, so a million rows load in
+    seconds: that a PNG says it was generated is found when the dataset is made of them.
 
     Raises: ManifestError: the file cannot be read, has no rows, lacks a column, or a value in it
         is wrong: the message names the first such row (the header not counted).

@@ -107,18 +107,13 @@ def check_roles(manifest: Manifest, roles: Roles, *, needs: Iterable[Role]) -> N
             raise SplitError(f"{where} has {counts}; both are needed. {advice}")
         if role == "training":
             continue
-        origins = rows.group_by("origin").len().sort("origin")
-        shares = ", ".join(f"{n:,} {origin}" for origin, n in origins.iter_rows())
-        if "generated" in origins["origin"]:
+        generated = rows.filter(origin="generated")
+        if generated.height:
             raise SplitError(
-                f"{where} ({counts}) has generated images ({shares}): they may only train. "
-                "Move them to train, or take them out."
+                f"{where} ({counts}) has generated images ({_shares(rows)}): they may only train. "
+                f"Move them to train, or take them out. {_name_first(generated)}"
             )
-        if origins.height > 1:
-            raise SplitError(
-                f"{where} ({counts}) mixes origins ({shares}), so no figure measured on it would "
-                "mean anything. Keep one origin in it."
-            )
+        refuse_mixed_origins(manifest, getattr(roles, role), what=f"the {role} split ({counts})")
 
 
 def refuse_generated(manifest: Manifest, rows: NDArray[np.int64], *, what: str) -> None:
@@ -129,12 +124,43 @@ def refuse_generated(manifest: Manifest, rows: NDArray[np.int64], *, what: str) 
         rows: (N,) that something is to be measured on.
         what: What the rows are called, such as "the training split".
     """
-    n_generated = int((manifest.table[rows]["origin"] == "generated").sum())
-    if n_generated:
+    generated = manifest.table[rows].filter(origin="generated")
+    if generated.height:
         raise SplitError(
-            f"{manifest.name}: {n_generated:,} of {len(rows):,} images of {what} are generated, so "
-            "no figure measured on it would mean anything. Evaluate on a dataset without them."
+            f"{manifest.name}: {generated.height:,} of {len(rows):,} images of {what} are "
+            "generated, so no figure measured on it would mean anything. Evaluate on a dataset "
+            f"without them. {_name_first(generated)}"
         )
+
+
+def refuse_mixed_origins(manifest: Manifest, rows: NDArray[np.int64], *, what: str) -> None:
+    """Refuse rows of more than one origin. Raises: SplitError: there are several.
+
+    Args:
+        manifest: The dataset.
+        rows: (N,) that something is to be measured on.
+        what: What the rows are called, such as "the tuning split".
+    """
+    chosen = manifest.table[rows]
+    if chosen["origin"].n_unique() > 1:
+        raise SplitError(
+            f"{manifest.name}: {what} mixes origins ({_shares(chosen)}), so no figure measured on "
+            "it would mean anything. Keep one origin in it."
+        )
+
+
+def _name_first(generated: pl.DataFrame) -> str:
+    """Say which generated image comes first, and how it is known: the table may call it real."""
+    return (
+        f"The first is {generated['path'][0]}: the dataset's table says so, or the note that "
+        "`gan sample` wrote into the PNG."
+    )
+
+
+def _shares(rows: pl.DataFrame) -> str:
+    """Return how many of the rows are of each origin, in words."""
+    origins = rows.group_by("origin").len().sort("origin")
+    return ", ".join(f"{n:,} {origin}" for origin, n in origins.iter_rows())
 
 
 def _advice(role: Role) -> str:

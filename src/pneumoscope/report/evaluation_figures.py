@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pneumoscope.core.optional import import_extra
+from pneumoscope.core.types import CLASS_NAMES
 from pneumoscope.data.predictions import Predictions
 from pneumoscope.metrics.calibration import reliability
 from pneumoscope.metrics.curves import precision_recall_curve, roc_curve
@@ -272,9 +273,8 @@ def confusion_figure(point: PointResult) -> "Figure":
                 # cividis passes mid-grey half-way
                 color="white" if share[row, column] < 0.5 else "black",
             )
-    classes = ["normal", "pneumonia"]
-    axes.set_xticks([0, 1], classes)
-    axes.set_yticks([0, 1], classes, rotation=90, va="center")
+    axes.set_xticks([0, 1], CLASS_NAMES)
+    axes.set_yticks([0, 1], CLASS_NAMES, rotation=90, va="center")
     axes.set(xlabel="Called", ylabel="Reference standard")
     axes.tick_params(length=0)
     bar = figure.colorbar(image, ax=axes, shrink=0.85)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope.core.files import write_bytes, write_text
+from pneumoscope.core.types import CLASS_NAMES
 from pneumoscope.report.evaluation_figures import figure_png, show
 from pneumoscope.report.evaluation_page import moment
 from pneumoscope.report.html import figure_svg, picture_uri, render
@@ -44,7 +45,6 @@ _COLUMN_LABELS = {
     OTHER_HALF: "Other real ones of the training split (floor)",
     HELD_OUT: "Real, held out from the DCGAN",
 }
-_CLASS_NAMES = {0: "normal", 1: "pneumonia"}
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def synthetic_page(
         title=page_title(evaluation),
         lead=lead_lines(evaluation),
         names=figure_names(evaluation),
-        class_name=_CLASS_NAMES[evaluation.gan.target],
+        class_name=CLASS_NAMES[evaluation.gan.target],
         galleries=[
             ("Synthetic", [picture_uri(pixels) for pixels in pictures.samples[:_N_SHOWN]]),
             ("Real, at the same size", [picture_uri(real[i]) for i in _spread(len(real))]),
@@ -136,7 +136,7 @@ def page_title(evaluation: SyntheticEvaluation) -> str:
     """Return what was evaluated."""
     gan = evaluation.gan
     what = {"phantom": "phantoms"}.get(evaluation.real.origin, "radiographs")
-    return f"{gan.recipe}, seed {gan.seed}: synthetic {_CLASS_NAMES[gan.target]} {what}"
+    return f"{gan.recipe}, seed {gan.seed}: synthetic {CLASS_NAMES[gan.target]} {what}"
 
 
 def figure_names(evaluation: SyntheticEvaluation) -> dict[str, str]:

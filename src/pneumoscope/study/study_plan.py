@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from pneumoscope.core.errors import RecipeError
-from pneumoscope.core.schema import RecipePart
+from pneumoscope.core.schema import RecipePart, reasons_of
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_file import load_recipe
 from pneumoscope.training.recipe_hash import recipe_sha256
@@ -100,11 +100,7 @@ def load_study(path: Path) -> Study:
     try:
         plan = StudyPlan.model_validate(content)
     except ValidationError as error:
-        reasons = "\n".join(
-            f"  {'.'.join(map(str, detail['loc'])) or 'the file'}: {detail['msg']}"
-            for detail in error.errors()
-        )
-        raise RecipeError(f"{path}: this study can't be used:\n{reasons}") from error
+        raise RecipeError(f"{path}: this study can't be used:\n{reasons_of(error)}") from error
     systems = tuple(_load_system(system, plan, path, i) for i, system in enumerate(plan.systems))
     _check_systems(systems, path)
     _check_contrasts(plan, {system.name for system in systems}, path)

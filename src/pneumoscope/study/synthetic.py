@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pneumoscope
-from pneumoscope.core.errors import DatasetError, RunError, UsageError
+from pneumoscope.core.errors import DatasetError, RunError, SplitError, UsageError
+from pneumoscope.core.types import CLASS_NAMES
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.progress import progress_bar
-from pneumoscope.data.splits import assign_roles
+from pneumoscope.data.splits import refuse_generated, refuse_mixed_origins
 from pneumoscope.detector.bundle import Bundle, open_bundle
 from pneumoscope.detector.in_order import count_cores
 from pneumoscope.report.synthetic_page import Pictures, write_synthetic
@@ -60,6 +61,7 @@ from pneumoscope.study.synthetic_distances import (
 from pneumoscope.study.synthetic_method import method_lines
 from pneumoscope.training.gan_data import GanData, prepare_gan_data
 from pneumoscope.training.gan_run import GanRun, open_gan_run
+from pneumoscope.training.run_data import roles_of
 
 _log = logging.getLogger(__name__)
 
@@ -119,6 +121,7 @@ def evaluate_gan(
         RunError: the folder is no finished DCGAN run, or the dataset is not what it learnt from.
         UsageError: ``count`` is below 20.
         DatasetError: too few different radiographs or patients to halve.
+        SplitError: the tuning split's are generated, or of other origins than those learnt from.
         BundleError: the bundle is missing, damaged, or fails.
         StorageError: a file can't be written.
     """
@@ -189,16 +192,24 @@ def _check_same_data(gan: GanRun, data: GanData, dataset: Dataset) -> None:
 
 
 def _held_out_rows(gan: GanRun, dataset: Dataset, data: GanData) -> NDArray[np.int64]:
-    """Return readable rows of the same class in the tuning split: patients new to the generator."""
-    split = gan.recipe.split
-    roles = assign_roles(
-        dataset.manifest,
-        tuning_fraction=split.tuning_fraction,
-        tuning_from=split.tuning_from,
-        salt=split.salt,
-    )
+    """Return readable rows of the same class in the tuning split: patients new to the generator.
+
+    Raises: SplitError: some are generated, or they are not of one origin that it learnt from.
+    """
+    tuning = roles_of(gan.recipe, dataset).tuning
     target = dataset.manifest.table["target"].to_numpy()
-    rows = roles.tuning[target[roles.tuning] == gan.recipe.target]
+    rows = tuning[target[tuning] == gan.recipe.target]
+    what = f"the tuning split ({CLASS_NAMES[gan.recipe.target]})"
+    refuse_generated(dataset.manifest, rows, what=what)
+    refuse_mixed_origins(dataset.manifest, rows, what=what)
+    origins = dataset.manifest.table["origin"]
+    held_out, learnt = origins[rows].unique(), origins[data.rows].unique()
+    if not held_out.is_in(learnt).all():
+        raise SplitError(
+            f"{dataset.name}: the images of {what} are {held_out[0]} and those that the DCGAN "
+            f"learnt from are {' and '.join(learnt)}, so the distance between them would measure "
+            "that. Put images of the same origin into the official val, or take its images out."
+        )
     return np.asarray(rows[data.cache.is_readable[rows]])
 
 

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope.core.errors import SplitError
+from pneumoscope.core.types import CLASS_NAMES
 from pneumoscope.data.cache import DecodedCache, open_cache
 from pneumoscope.data.dataset import Dataset
-from pneumoscope.data.splits import assign_roles
 from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.inference import readable_rows
-
-_CLASS_NAMES = {0: "normal", 1: "pneumonia"}
+from pneumoscope.training.run_data import COPY_REASON, is_copy_of, roles_of
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,7 @@ def prepare_gan_data(
         DatasetError: a radiograph can't be read and ``strict`` is set, or none can.
         StorageError: the decoded cache could not be written.
     """
-    roles = assign_roles(
-        dataset.manifest,
-        tuning_fraction=recipe.split.tuning_fraction,
-        tuning_from=recipe.split.tuning_from,
-        salt=recipe.split.salt,
-    )
+    roles = roles_of(recipe, dataset)
     is_wanted = (dataset.manifest.table["target"] == recipe.target).fill_null(False).to_numpy()
     wanted = roles.training[is_wanted[roles.training]]
     _check_rows(wanted, recipe, dataset)
@@ -68,11 +62,10 @@ def prepare_gan_data(
         dataset, size_px=recipe.size_px, folder=cache_folder, show_progress=show_progress
     )
     rows = readable_rows(cache, dataset, wanted, strict=strict)
-    kept_back = {cache.sha256[row] for row in (*roles.tuning, *roles.test)}
-    is_copy = np.array([cache.sha256[row] in kept_back for row in rows], dtype=np.bool_)
+    is_copy = is_copy_of(cache, rows, np.concatenate([roles.tuning, roles.test]))
     _check_rows(rows[~is_copy], recipe, dataset)
     reasons = {int(row): cache.failures[row] for row in wanted if row in cache.failures}
-    reasons |= {int(row): "exact copy of a tuning or test image" for row in rows[is_copy]}
+    reasons |= {int(row): COPY_REASON for row in rows[is_copy]}
     facts = {"target": recipe.target} | _describe(cache, rows[~is_copy], dataset, reasons)
     return GanData(cache=cache, rows=rows[~is_copy], facts=facts)
 
@@ -98,7 +91,7 @@ def _describe(
 
 def _check_rows(rows: NDArray[np.int64], recipe: GanRecipe, dataset: Dataset) -> None:
     """Refuse a class that is absent or too small for a batch, or that was itself generated."""
-    kind = f"{_CLASS_NAMES[recipe.target]} radiographs (target {recipe.target})"
+    kind = f"{CLASS_NAMES[recipe.target]} radiographs (target {recipe.target})"
     if len(rows) == 0:
         raise SplitError(
             f"{dataset.name}: the training split has no {kind}. Add some to train, or choose the "

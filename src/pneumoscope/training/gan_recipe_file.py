@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pneumoscope.core.errors import RecipeError
+from pneumoscope.core.schema import reasons_of
 from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.recipe_text import as_yaml, names_in, read_recipe
 
@@ -48,11 +49,9 @@ def parse_gan_recipe(data: dict[str, Any], *, where: str) -> GanRecipe:
     try:
         return GanRecipe.model_validate(data)
     except ValidationError as error:
-        reasons = "\n".join(
-            f"  {'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
-            for detail in error.errors()
-        )
-        raise RecipeError(f"{where}: this DCGAN recipe can't be used:\n{reasons}") from error
+        raise RecipeError(
+            f"{where}: this DCGAN recipe can't be used:\n{reasons_of(error)}"
+        ) from error
 
 
 def gan_recipe_yaml(recipe: GanRecipe) -> str:

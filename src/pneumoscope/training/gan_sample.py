@@ -15,7 +15,12 @@ from PIL.PngImagePlugin import PngInfo
 from pneumoscope.core.errors import RunError, UsageError
 from pneumoscope.core.files import open_atomically, write_bytes, write_json
 from pneumoscope.data.augment import seed_of
-from pneumoscope.data.generated_note import GENERATED_NOTE, is_noted_as_generated
+from pneumoscope.data.generated_note import (
+    GENERATED_NOTE,
+    SAMPLE_FACTS,
+    is_noted_as_generated,
+    read_sample_facts,
+)
 from pneumoscope.data.manifest import make_manifest
 from pneumoscope.data.progress import progress_bar
 from pneumoscope.models.dcgan import Generator, to_pixels
@@ -24,7 +29,6 @@ from pneumoscope.training.gan_run import GanRun, open_gan_run
 
 _SAMPLE_STREAM = 16  # apart from the streams of training
 _BATCH = 64
-SAMPLE_FACTS = "sample.json"
 # What a sampling writes before the manifest, and under which temporary names.
 _LEFT = re.compile(
     r"\d{6,}\.png|sample\.json|\.(?:\d{6,}\.png|sample\.json|manifest\.csv)\..*\.tmp"
@@ -146,9 +150,14 @@ def _clear_out(out: Path) -> None:
 
 
 def _is_left_over(path: Path) -> bool:
-    """Tell whether a sampling has left a file. Anyone may number pictures: ours have the note."""
+    """Tell whether a sampling has left a file.
+
+    Anyone may number pictures, or name a file sample.json: ours have the note and these keys.
+    """
     if _LEFT.fullmatch(path.name) is None:
         return False
+    if path.name == SAMPLE_FACTS:
+        return (read_sample_facts(path) or {}).keys() >= {"run", "checkpoint_sha256"}
     return path.suffix != ".png" or is_noted_as_generated(path)
 
 

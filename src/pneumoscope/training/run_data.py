@@ -13,8 +13,11 @@ from pneumoscope.data.cache import DecodedCache, open_cache
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.joined_rows import JoinedRows
 from pneumoscope.data.splits import Roles, assign_roles, check_roles
+from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.inference import readable_rows
 from pneumoscope.training.recipe import Recipe
+
+COPY_REASON = "exact copy of a tuning or test image"  # why a radiograph does not train
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class RunData:
         return np.asarray(self.target[self.training] == 1, dtype=np.bool_)
 
 
-def roles_of(recipe: Recipe, dataset: Dataset) -> Roles:
+def roles_of(recipe: Recipe | GanRecipe, dataset: Dataset) -> Roles:
     """Return the dataset's roles as the recipe's split says."""
+    # One function for both: whom a detector tunes or tests on, its generator must not see.
     return assign_roles(
         dataset.manifest,
         tuning_fraction=recipe.split.tuning_fraction,
@@ -82,7 +86,7 @@ def prepare_data(
     )
     tuning = readable_rows(cache, dataset, roles.tuning, strict=strict)
     training = readable_rows(cache, dataset, roles.training, strict=strict)
-    is_copy = _is_copy_of(cache, training, np.concatenate([tuning, roles.test]))
+    is_copy = is_copy_of(cache, training, np.concatenate([tuning, roles.test]))
     copies, training = training[is_copy], training[~is_copy]
     kept = Roles(training=training, tuning=tuning, test=roles.test, unused=roles.unused)
     check_roles(dataset.manifest, kept, needs=("training", "tuning"))
@@ -90,10 +94,7 @@ def prepare_data(
     used = np.sort(np.concatenate([training, tuning]))
     left_out = [
         {"path": table["path"][row], "reason": reason} for row, reason in cache.failures.items()
-    ] + [
-        {"path": table["path"][int(row)], "reason": "exact copy of a tuning or test image"}
-        for row in copies
-    ]
+    ] + [{"path": table["path"][int(row)], "reason": COPY_REASON} for row in copies]
     facts = {
         "name": dataset.name,
         "path": str(dataset.source),
@@ -123,10 +124,18 @@ def _subtype_classes(target: NDArray[np.float32], subtypes: list[str | None]) ->
     return np.where(target == 0, 0, of_positive)
 
 
-def _is_copy_of(
+def is_copy_of(
     cache: DecodedCache, rows: NDArray[np.int64], others: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Return which rows' files are byte for byte among the others', under whatever name."""
+    """Return which rows' files are byte for byte among the others', under whatever name.
+
+    Args:
+        cache: Whatever size it is decoded at: the files' own bytes are compared.
+        rows: (N,) readable row numbers.
+        others: (M,) row numbers.
+
+    Returns: (N,).
+    """
     # The same picture under two patients' names would let the network recognise it.
     contents = {cache.sha256[row] for row in others if cache.is_readable[row]}
     return np.array([cache.sha256[row] in contents for row in rows], dtype=np.bool_)
