@@ -35,7 +35,7 @@ from pneumoscope.study.measurement import BALANCED, beside_reported
 from pneumoscope.study.paired_tests import TEST_METHOD, Detector, paired_tests
 from pneumoscope.training.recipe_file import load_recipe
 from pneumoscope.training.recipe_hash import recipe_sha256
-from pneumoscope.training.run_folder import RECIPE_FILE
+from pneumoscope.training.run_state import RECIPE_FILE
 
 _METHOD = (
     "Each figure is the mean over a recipe's seeds, with the standard deviation (divisor n - 1) "
