@@ -1,5 +1,6 @@
 """A small dataset, run folders made by hand, and a stand-in for the network."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +9,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from PIL import Image
 
+from pneumoscope.core.errors import ExportError
 from pneumoscope.data.cache import open_cache
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.open import open_dataset
 from pneumoscope.data.predictions import Predictions, make_predictions
+from pneumoscope.metrics import measure
+from pneumoscope.metrics.bootstrap import bootstrap_by_patient
 from pneumoscope.report.results import Evaluation
+from pneumoscope.study import compare, evaluate, study_costs
+from pneumoscope.study import study as runner
 from pneumoscope.study.evaluate import evaluate_run
+from pneumoscope.study.study_plan import load_study
 from pneumoscope.training.recipe_file import load_recipe, recipe_yaml
 from pneumoscope.training.run_data import roles_of
 from pneumoscope.training.run_folder import RunFolder, open_run
@@ -151,3 +159,56 @@ def make_run(dataset: Dataset) -> Callable[..., RunFolder]:
         return open_run(path)
 
     return make
+
+
+@pytest.fixture
+def without_figures_and_bundles(monkeypatch):
+    """Leave out what takes time and no test of the runner is about."""
+
+    def write(evaluation, predictions, *, dataset, out, history) -> None:
+        predictions.write(out / "predictions-test.csv")
+        evaluation.write(out / "metrics.json")
+
+    def refuse(*args, **options) -> None:
+        raise ExportError("there is no network behind this run")
+
+    monkeypatch.setattr(evaluate, "write_results", write)
+    few = functools.partial(bootstrap_by_patient, n_resamples=20)  # no test here is of intervals
+    monkeypatch.setattr(measure, "bootstrap_by_patient", few)
+    monkeypatch.setattr(study_costs, "export_bundle", refuse)
+    monkeypatch.setattr(compare, "write_comparison", lambda *args, **options: None)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Return a function that writes a study of shipped recipes and loads it."""
+
+    def load(*recipes: str, seeds=(0, 1), **changes):
+        content = {"name": "toy", "title": "A toy <study>", "seeds": list(seeds)}
+        content["systems"] = [{"recipe": recipe} for recipe in recipes]
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(content | changes))
+        return load_study(path)
+
+    return load
+
+
+@pytest.fixture
+def jobs(make_run, predictor, monkeypatch):
+    """Stand in for training and reading; return the list of what was done, in order."""
+    done: list[str] = []
+    errors: dict[str, BaseException] = {}
+
+    def do(job, dataset, *, show_progress) -> None:
+        folder = Path(job.folder)
+        done.append(folder.name)
+        if folder.name in errors:
+            raise errors[folder.name]
+        if not job.is_trained:
+            make_run(folder, recipe=load_recipe(job.recipe).name, seed=job.seed)
+        seed = job.seed + 10 * len(load_recipe(job.recipe).name)
+        evaluate_run(open_run(folder), dataset, predict=predictor(seed))
+
+    monkeypatch.setattr(runner, "do_job", do)
+    do.done, do.errors = done, errors
+    return do

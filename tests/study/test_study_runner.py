@@ -1,6 +1,5 @@
 """The runner, its training and its network replaced by stand-ins: what it does when, and writes."""
 
-import functools
 import json
 import re
 from pathlib import Path
@@ -14,75 +13,18 @@ from sklearn import metrics as sk
 
 from pneumoscope.core.errors import (
     DivergedError,
-    ExportError,
     InUseError,
     RunError,
     UsageError,
-    WeightsError,
 )
 from pneumoscope.core.files import write_json
-from pneumoscope.metrics import measure
-from pneumoscope.metrics.bootstrap import bootstrap_by_patient
-from pneumoscope.study import compare, evaluate, study_costs
-from pneumoscope.study import study as runner
 from pneumoscope.study.evaluate import evaluate_run
 from pneumoscope.study.study import StudyOptions, run_study
 from pneumoscope.study.study_data import Expected
-from pneumoscope.study.study_plan import load_study
 from pneumoscope.study.test_reads import read_log
-from pneumoscope.training.recipe_file import load_recipe
-from pneumoscope.training.run_folder import open_run
 
 QUICK = {"n_resamples": 20, "has_processes": False, "show_progress": False}
-
-
-@pytest.fixture(autouse=True)
-def _without_figures_and_bundles(monkeypatch):
-    def write(evaluation, predictions, *, dataset, out, history) -> None:
-        predictions.write(out / "predictions-test.csv")
-        evaluation.write(out / "metrics.json")
-
-    def refuse(*args, **options) -> None:
-        raise ExportError("there is no network behind this run")
-
-    monkeypatch.setattr(evaluate, "write_results", write)
-    few = functools.partial(bootstrap_by_patient, n_resamples=20)  # no test here is of intervals
-    monkeypatch.setattr(measure, "bootstrap_by_patient", few)
-    monkeypatch.setattr(study_costs, "export_bundle", refuse)
-    monkeypatch.setattr(compare, "write_comparison", lambda *args, **options: None)
-
-
-@pytest.fixture
-def study(tmp_path):
-    def load(*recipes: str, seeds=(0, 1), **changes):
-        content = {"name": "toy", "title": "A toy <study>", "seeds": list(seeds)}
-        content["systems"] = [{"recipe": recipe} for recipe in recipes]
-        path = tmp_path / "study.yaml"
-        path.write_text(yaml.safe_dump(content | changes))
-        return load_study(path)
-
-    return load
-
-
-@pytest.fixture
-def jobs(make_run, predictor, monkeypatch):
-    """Stand in for training and reading; return the list of what was done, in order."""
-    done: list[str] = []
-    errors: dict[str, BaseException] = {}
-
-    def do(job, dataset, *, show_progress) -> None:
-        folder = Path(job.folder)
-        done.append(folder.name)
-        if folder.name in errors:
-            raise errors[folder.name]
-        if not job.is_trained:
-            make_run(folder, recipe=load_recipe(job.recipe).name, seed=job.seed)
-        seed = job.seed + 10 * len(load_recipe(job.recipe).name)
-        evaluate_run(open_run(folder), dataset, predict=predictor(seed))
-
-    monkeypatch.setattr(runner, "do_job", do)
-    do.done, do.errors = done, errors
-    return do
+pytestmark = pytest.mark.usefixtures("without_figures_and_bundles")
 
 
 def run(study, dataset, out, **options):
@@ -139,41 +81,6 @@ def test_the_page_and_the_table_show_what_the_json_holds(study, dataset, jobs, t
         assert reference.startswith(("data:", "#")), reference
     for table in re.findall(r"(?m)(?:^\|.*\n)+", markdown):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
-
-
-def test_a_run_that_fails_is_told_and_the_others_go_on(study, dataset, jobs, tmp_path) -> None:
-    plan, out = study("springboard-150", "gray-150"), tmp_path / "out"
-    jobs.errors["springboard-150-s0"] = DivergedError("the loss became nan in epoch 3")
-    jobs.errors["gray-150-s1"] = ZeroDivisionError("a bug")
-    result = run(plan, dataset, out)
-    states = {s.name: [each.state for each in s.runs] for s in result.systems}
-    assert states == {
-        "springboard-150": ["failed", "measured"],
-        "gray-150": ["measured", "failed"],
-    }
-    markdown = (out / "study.md").read_text()
-    assert "DivergedError: the loss became nan in epoch 3" in markdown
-    assert "ZeroDivisionError: a bug" in markdown
-    assert markdown.count("1 of 2 so far") == 2
-    assert all(system.not_reproducible is None for system in result.systems)
-    jobs.errors.clear()
-    jobs.done.clear()
-    result = run(plan, dataset, out)  # what failed is tried again, nothing else
-    assert sorted(jobs.done) == ["gray-150-s1", "springboard-150-s0"]
-    assert all(len(system.measured) == 2 for system in result.systems)
-
-
-def test_weights_that_cannot_be_had_are_asked_for_once(study, dataset, jobs, tmp_path) -> None:
-    for seed in (0, 1):
-        jobs.errors[f"pneunet-s{seed}"] = WeightsError("resnet50 can't be had here")
-    result = run(study("pneunet", "gray-150"), dataset, tmp_path / "out")
-    assert jobs.done.count("pneunet-s0") == 1
-    assert "pneunet-s1" not in jobs.done
-    pneunet, gray = result.systems
-    assert pneunet.not_reproducible == "WeightsError: resnet50 can't be had here"
-    assert [figure.reported for figure in pneunet.reported.figures][:2] == [0.906, 0.9006]
-    assert len(gray.measured) == 2
-    assert "not reproducible here" in (tmp_path / "out/study.md").read_text()
 
 
 def test_runs_of_earlier_work_are_taken_up_where_they_lie(
@@ -279,28 +186,6 @@ def test_two_studies_do_not_run_in_one_folder(study, dataset, jobs, tmp_path) ->
         run(plan, dataset, out, works=False)  # looking is allowed
 
 
-def test_a_foreign_run_in_the_place_of_ones_own_is_left_alone(
-    study, dataset, jobs, make_run, tmp_path
-) -> None:
-    foreign = make_run(tmp_path / "out/runs/gray-150-s0", recipe="springboard-150", seed=5)
-    before = (foreign.path / "run.json").read_bytes()
-    result = run(study("gray-150", seeds=[0]), dataset, tmp_path / "out")
-    assert jobs.done == []
-    assert "another recipe, seed or dataset" in (result.systems[0].not_reproducible or "")
-    assert (foreign.path / "run.json").read_bytes() == before
-
-
-def test_changed_figures_are_refused(study, dataset, jobs, tmp_path) -> None:
-    plan, out = study("gray-150", seeds=[0]), tmp_path / "out"
-    run(plan, dataset, out)
-    path = out / "runs/gray-150-s0/metrics.json"
-    content = json.loads(path.read_text())
-    content["scores"]["auroc"]["value"] = 0.999
-    path.write_text(json.dumps(content))
-    with pytest.raises(RunError, match="AUROC is 0.999, but predictions-test.csv"):
-        run(plan, dataset, out)
-
-
 def test_a_question_pairs_the_seeds_that_both_have(study, dataset, jobs, tmp_path) -> None:
     contrast = {"question": "Is it?", "of": ["gray-150"], "against": [["springboard-150"]]}
     plan = study("gray-150", "springboard-150", seeds=[0, 1, 2], contrasts=[contrast])
@@ -359,18 +244,6 @@ def test_a_run_measured_the_other_way_is_not_averaged(
     assert [each.state for each in system.runs] == ["failed", "measured"]
     assert "measured through its bundle" in (system.runs[0].reason or "")
     assert jobs.done == ["gray-150-s1"]
-
-
-def test_why_a_run_failed_is_known_the_next_time(study, dataset, jobs, tmp_path) -> None:
-    plan, out = study("pneunet", seeds=[0, 1]), tmp_path / "out"
-    jobs.errors["pneunet-s0"] = WeightsError("resnet50 can't be had here")
-    run(plan, dataset, out)
-    (system,) = run(plan, dataset, out, works=False).systems
-    assert system.not_reproducible == "WeightsError: resnet50 can't be had here"
-    assert [each.state for each in system.runs] == ["failed", "failed"]
-    jobs.errors.clear()
-    (system,) = run(plan, dataset, out).systems
-    assert [each.state for each in system.runs] == ["measured", "measured"]
 
 
 def test_runs_with_other_generated_images_are_not_pooled(

@@ -1,6 +1,7 @@
 """A tiny experiment on phantoms: seconds, but every part of training is in it."""
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,31 +16,7 @@ from pneumoscope.data.phantom_set import make_phantoms
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_file import parse_recipe
 
-TINY = {
-    "name": "tiny",
-    "title": "A network small enough for tests",
-    "source": {"title": "None"},
-    "input": {"size_px": 32, "channels": 1},
-    "network": {
-        "kind": "scratch",
-        "conv_padding": "same",
-        "blocks": [
-            {"filters": [4], "dropout": 0.1, "batch_norm": True},
-            {"filters": [8], "batch_norm": True},
-        ],
-        "dense": [{"units": 8, "dropout": 0.2}],
-        "regularisation": {"kernel_l2": 0.0001},
-    },
-    "augmentation": {"rotation_deg": 10, "horizontal_flip": True, "noise_sd": 0.02},
-    "split": {"tuning_fraction": 0.3},
-    "training": {
-        "epochs": 4,
-        "batch_size": 8,
-        "optimizer": {"name": "rmsprop", "learning_rate": 0.003},
-        "plateau": {"monitor": "tuning_loss", "factor": 0.5, "patience_epochs": 1},
-        "precision": "fp32",
-    },
-}
+TINY = runpy.run_path(str(Path(__file__).parents[1] / "tiny_recipe.py"))["TINY"]
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,17 @@ def save(content, file):
 torch.save = save
 """
 
+# A file of that name is written whole under its temporary name, and not renamed any more.
+WHILE_WRITING = """
+import os, signal
+whole = os.replace
+def replace(source, target):
+    if os.path.basename(target) == {name!r}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    whole(source, target)
+os.replace = replace
+"""
+
 
 def assert_equal(first: object, second: object) -> None:
     if isinstance(first, torch.Tensor):

@@ -71,6 +71,7 @@ def write_history(self, history):
     whole(self, history)
 GanRun.write_history = write_history
 """
+WHILE_BEGINNING = _KILLS["WHILE_WRITING"].format(name="run.json")
 BEFORE_IT_BEGAN = """
 import os, signal
 from pneumoscope.training.gan_run import GanRun
@@ -124,9 +125,17 @@ def state_of(out: Path) -> dict[str, object]:
         (WHILE_SAVING, -signal.SIGKILL),
         (AFTER_SAVING, -signal.SIGKILL),
         (BEFORE_IT_BEGAN, -signal.SIGKILL),
+        (WHILE_BEGINNING, -signal.SIGKILL),
         (AT_STEP.format(signal="SIGINT"), 130),
     ],
-    ids=["in mid-epoch", "while saving", "after saving", "before it began", "ctrl-c"],
+    ids=[
+        "in mid-epoch",
+        "while saving",
+        "after saving",
+        "before it began",
+        "while it began",
+        "ctrl-c",
+    ],
 )
 def test_a_killed_gan_resumes_to_the_same_weights(
     gan_program: Program, whole_run: Path, tmp_path: Path, kill: str, code: int

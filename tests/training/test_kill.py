@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pneumoscope.data.dataset import Dataset
+from pneumoscope.training import fit
 from pneumoscope.training.checkpoint_io import read_checkpoint
+from pneumoscope.training.recipe import Recipe
 
 _KILLS = runpy.run_path(str(Path(__file__).with_name("kills.py")))
 assert_equal = _KILLS["assert_equal"]
@@ -64,6 +67,18 @@ def test_a_killed_run_resumes_to_the_same_weights(
             lines = [[line.rsplit(",", 2)[0] for line in each] for each in lines]
         assert lines[0] == lines[1]
     assert not list((tmp_path / "killed").rglob("*.tmp")) or kill is KILL_WHILE_SAVING
+
+
+def test_a_run_killed_while_its_first_files_are_written_begins_anew(
+    run_program: Program, dataset: Dataset, tiny: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    killed = run_program(out, before=_KILLS["WHILE_WRITING"].format(name="run.json"))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (left,) = out.glob("*.tmp")
+    assert left.name.startswith(".run.json.")
+    resumed = fit(tiny, dataset, out, resume=True, accelerator="cpu", show_progress=False)
+    assert resumed.facts["state"] == "finished"
 
 
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(run_program: Program, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ def open_atomically(path: Path) -> Iterator[IO[bytes]]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, because a rename is atomic only within one file system.
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        prefix, suffix = _temporary_affixes(path.name)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
     temporary = Path(name)
@@ -39,6 +40,19 @@ def open_atomically(path: Path) -> Iterator[IO[bytes]]:
         raise storage_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_temporary(name: str, *, of: str) -> bool:
+    """Tell whether ``name`` is one under which `open_atomically` writes a file called ``of``.
+
+    A kill leaves such a file behind; whoever looks into the folder may pass it over.
+    """
+    prefix, suffix = _temporary_affixes(of)
+    return name.startswith(prefix) and name.endswith(suffix)
+
+
+def _temporary_affixes(name: str) -> tuple[str, str]:
+    return f".{name}.", ".tmp"
 
 
 def write_bytes(path: Path, data: bytes) -> None:

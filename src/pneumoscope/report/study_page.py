@@ -188,11 +188,11 @@ def missing_table(result: StudyResult) -> Table:
         if system.not_reproducible:
             rows.append([system.name, "all", "not reproducible here", system.not_reproducible])
         else:
-            rows += [
-                [system.name, str(run.seed), _state(run), run.reason or ""]
-                for run in system.runs
-                if run.state != "measured"
-            ]
+            alike: dict[tuple[str, str], list[str]] = {}
+            for run in system.runs:
+                if run.state != "measured":
+                    alike.setdefault((_state(run), run.reason or ""), []).append(str(run.seed))
+            rows += [[system.name, ", ".join(seeds), *why] for why, seeds in alike.items()]
         if system.no_costs and system.measured:
             rows.append([system.name, "", "no bundle", system.no_costs])
     return Table(

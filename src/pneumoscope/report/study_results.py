@@ -60,7 +60,7 @@ class SystemResult(Record):
     reported: Reported  # ours is the mean over the measured seeds
     runs: list[RunOutcome]  # in the order of the seeds
     result: RecipeResult | None  # None while no run is measured
-    not_reproducible: str | None  # why no run could be had at all
+    not_reproducible: str | None  # which weights can't be had, where that hinders every run
     costs: Costs | None
     no_costs: str | None  # why there are none
 

@@ -35,7 +35,7 @@ from pneumoscope.study.measurement import BALANCED, beside_reported
 from pneumoscope.study.paired_tests import TEST_METHOD, Detector, paired_tests
 from pneumoscope.training.recipe_file import load_recipe
 from pneumoscope.training.recipe_hash import recipe_sha256
-from pneumoscope.training.run_folder import RECIPE_FILE
+from pneumoscope.training.run_state import RECIPE_FILE
 
 _METHOD = (
     "Each figure is the mean over a recipe's seeds, with the standard deviation (divisor n - 1) "
@@ -54,12 +54,15 @@ _SCORES: dict[str, Callable[..., float]] = {
 
 
 @dataclass(frozen=True)
-class _Run:
+class MeasuredRun:
+    """A run whose test split was read, with its results."""
+
     folder: Path
     evaluation: Evaluation
     predictions: Predictions  # sorted by path
 
     def threshold(self, point: str) -> float:
+        """Return the run's own threshold of an operating point. Raises: RunError: it has none."""
         return self.evaluation.point(point).threshold
 
 
@@ -68,7 +71,7 @@ class _Group:
     """The runs of one recipe, by seed."""
 
     label: str
-    runs: list[_Run]
+    runs: list[MeasuredRun]
 
     @property
     def detector(self) -> Detector:
@@ -103,7 +106,7 @@ def compare_runs(runs: Sequence[Path], out: Path, *, n_resamples: int = 1000) ->
     for folder in folders:
         if folders.count(folder) > 1:
             raise UsageError(f"{folder} is named twice. Name each run once.")
-    loaded = [_load(run) for run in runs]
+    loaded = [load_measured(run) for run in runs]
     _check_same_radiographs(loaded)
     groups = _group(loaded)
     detectors = [group.detector for group in groups]
@@ -124,7 +127,11 @@ def compare_runs(runs: Sequence[Path], out: Path, *, n_resamples: int = 1000) ->
     return comparison
 
 
-def _load(folder: Path) -> _Run:
+def load_measured(folder: Path) -> MeasuredRun:
+    """Return a run's results on test.
+
+    Raises: RunError: they are missing, damaged, or of another split.
+    """
     if not folder.is_dir():
         raise RunError(f"{folder}: there is no such run folder. Check the path.")
     evaluation = load_evaluation(folder / METRICS_FILE)
@@ -139,9 +146,38 @@ def _load(folder: Path) -> _Run:
             f"{folder}: predictions-test.csv has {len(predictions):,} rows, but metrics.json was "
             f"made from {evaluation.data.n:,}. Evaluate the run again."
         )
-    return _Run(
+    return MeasuredRun(
         folder, _with_recipe_hash(folder, evaluation), Predictions(predictions.table.sort("path"))
     )
+
+
+def run_figures(run: MeasuredRun) -> dict[str, tuple[float, float]]:
+    """Return the compared figures of one run: as metrics.json says, and as its predictions give.
+
+    Raises: RunError: its predictions hold what no figure can be worked out from, or metrics.json
+        lacks an operating point.
+    """
+    predictions, evaluation = run.predictions, run.evaluation
+    figures = {}
+    try:
+        # All scores, though one is returned: the comparison would fail by the others as well.
+        scores = {
+            name: statistic(predictions.probability, predictions.target)
+            for name, statistic in _SCORES.items()
+        }
+        figures["AUROC"] = (evaluation.scores["auroc"].value, scores["auroc"])
+        for point in COMPARED_POINTS:
+            (is_called,) = _calls([run], point)
+            for name in POINT_FIGURE_NAMES:
+                said = evaluation.point(point).figures[name].value
+                given = _point_figure(name)(is_called, predictions.target)
+                figures[f"{name} at {point}"] = (said, given)
+    except (ValueError, KeyError) as error:
+        raise RunError(
+            f"{run.folder}: no figures can be worked out from its predictions-test.csv and "
+            f"metrics.json ({error}). Evaluate the run again."
+        ) from error
+    return figures
 
 
 def _with_recipe_hash(folder: Path, evaluation: Evaluation) -> Evaluation:
@@ -154,7 +190,7 @@ def _with_recipe_hash(folder: Path, evaluation: Evaluation) -> Evaluation:
     return evaluation.model_copy(update={"run": run})
 
 
-def _check_same_radiographs(runs: Sequence[_Run]) -> None:
+def _check_same_radiographs(runs: Sequence[MeasuredRun]) -> None:
     facts = ["path", "target", "patient_id"]
     first = runs[0]
     expected = first.predictions.table.select(facts)
@@ -173,9 +209,9 @@ def _check_same_radiographs(runs: Sequence[_Run]) -> None:
         )
 
 
-def _group(runs: Sequence[_Run]) -> list[_Group]:
+def _group(runs: Sequence[MeasuredRun]) -> list[_Group]:
     """Return the runs by recipe, in the order in which the recipes came, seeds ascending."""
-    by_recipe: dict[tuple[str, str], list[_Run]] = {}
+    by_recipe: dict[tuple[str, str], list[MeasuredRun]] = {}
     for run in runs:
         record = run.evaluation.run
         by_recipe.setdefault((record.recipe, record.recipe_sha256), []).append(run)
@@ -235,11 +271,11 @@ def _recipe_result(group: _Group, *, n_resamples: int) -> RecipeResult:
     )
 
 
-def _probabilities(runs: Sequence[_Run]) -> list[NDArray[np.float64]]:
+def _probabilities(runs: Sequence[MeasuredRun]) -> list[NDArray[np.float64]]:
     return [run.predictions.probability for run in runs]
 
 
-def _calls(runs: Sequence[_Run], point: str) -> list[NDArray[np.bool_]]:
+def _calls(runs: Sequence[MeasuredRun], point: str) -> list[NDArray[np.bool_]]:
     return [run.predictions.probability >= run.threshold(point) for run in runs]
 
 
@@ -252,7 +288,7 @@ def _point_figure(name: str) -> Callable[..., float]:
 
 def _over_seeds(
     statistic: Callable[..., float],
-    runs: Sequence[_Run],
+    runs: Sequence[MeasuredRun],
     answers: Sequence[NDArray[np.float64]] | Sequence[NDArray[np.bool_]],
     *,
     n_resamples: int,
@@ -287,12 +323,12 @@ def _over_seeds(
     )
 
 
-def _notice(runs: Sequence[_Run]) -> str | None:
+def _notice(runs: Sequence[MeasuredRun]) -> str | None:
     notices = {run.evaluation.notice: None for run in runs if run.evaluation.notice}
     return " ".join(notices) or None
 
 
-def _method(runs: Sequence[_Run], *, n_resamples: int, n_pairs: int) -> list[str]:
+def _method(runs: Sequence[MeasuredRun], *, n_resamples: int, n_pairs: int) -> list[str]:
     lines = [line.format(n_resamples=n_resamples) for line in _METHOD]
     if n_pairs:
         lines += [line.format(n_pairs=n_pairs) for line in TEST_METHOD]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import filelock
 
-from pneumoscope.core.errors import PneumoscopeError, RunError, UsageError
+from pneumoscope.core.errors import PneumoscopeError, RunError, UsageError, WeightsError
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.report.study_results import StudyResult
 from pneumoscope.study.study_costs import Costing, check_pictures
-from pneumoscope.study.study_data import StudyData
+from pneumoscope.study.study_data import Expected, StudyData
 from pneumoscope.study.study_job import (
     Job,
     Outcome,
@@ -35,12 +35,12 @@ from pneumoscope.study.study_runs import (
     state_of,
 )
 from pneumoscope.study.study_table import make_table
+from pneumoscope.training.added_data import check_added
 from pneumoscope.training.run_folder import RunFolder, open_run
 
 _log = logging.getLogger(__name__)
 
 JOBS_FOLDER = "jobs"
-_MISSING_WEIGHTS = "WeightsError"
 Tell = Callable[[str], None]
 
 
@@ -97,7 +97,7 @@ def run_study(
     Raises:
         UsageError: ``only`` names a system that the study lacks, or ``pictures`` has no picture.
         RunError: another process runs a study in ``out``, or a folder of ``runs`` is not there.
-        SplitError, DatasetError: the dataset can't be used.
+        SplitError, DatasetError: the dataset can't be used for any of the systems.
         StorageError: a file can't be written.
         KeyboardInterrupt: stopped; what was trained is kept.
     """
@@ -136,14 +136,34 @@ def _check_only(study: Study, options: StudyOptions) -> None:
 
 def _find(study: Study, data: StudyData, out: Path, earlier: Sequence[RunFolder]) -> list[StudyRun]:
     """Return every run with its state; a recipe whose data can't be had fails, the rest go on."""
-    runs = []
-    data.expected(study.systems[0].recipe)  # an impossible dataset is told at once
+    runs, expected = [], _expected(study, data)
     for run in plan_runs(study, out):
+        wanted = expected[run.system.name]
+        if isinstance(wanted, PneumoscopeError):
+            runs.append(run.failed(str(wanted), error=type(wanted).__name__))
+            continue
         try:
-            runs.append(find_run(run, data.expected(run.system.recipe), earlier))
+            runs.append(find_run(run, wanted, earlier))
         except PneumoscopeError as error:
-            runs.append(run.failed(str(error)))
+            runs.append(run.failed(str(error), error=type(error).__name__))
     return runs
+
+
+def _expected(study: Study, data: StudyData) -> dict[str, Expected | PneumoscopeError]:
+    """Return each system's radiographs, or why they can't be had.
+
+    Raises: PneumoscopeError: no system's can: that of the first, for the dataset can't be used.
+    """
+    found: dict[str, Expected | PneumoscopeError] = {}
+    for system in study.systems:
+        try:
+            found[system.name] = data.expected(system.recipe)
+        except PneumoscopeError as error:
+            found[system.name] = error
+    errors = [each for each in found.values() if isinstance(each, PneumoscopeError)]
+    if len(errors) == len(found):
+        raise errors[0]
+    return found
 
 
 def _work(
@@ -155,6 +175,9 @@ def _work(
 ) -> list[StudyRun]:
     """Do every run that is left to do, and return all with the state that they end in."""
     runs = {run.name: run for run in _find(study, data, out, earlier)}
+    for run in runs.values():
+        if run.state == "failed":  # told now, not only once the others are done
+            options.tell(f"{run.name}: failed" + _because(run))
     tried: set[str] = set()
     while todo := [run for run in runs.values() if _is_to_do(run, options, tried)]:
         tried |= {run.name for run in todo}
@@ -174,7 +197,7 @@ def _settled(runs: list[StudyRun], out: Path, *, tried: Collection[str]) -> list
         if run.state in ("missing", "unfinished") and run.name not in tried:
             last = last_outcome(run.name, out / JOBS_FOLDER)
             if last is not None and last.state == "failed":
-                run = run.failed(f"{last.error}: {last.reason}")
+                run = _failed(run, last)
         settled.append(run)
     return settled
 
@@ -190,7 +213,10 @@ def _do_all(
 ) -> Iterator[StudyRun]:
     """Do runs, as many side by side as the options say, and yield each with its new state."""
     left, n_begun = list(todo), 0
-    without_weights: dict[str, Outcome] = {}  # the other seeds of a system would lack them as well
+    # What no seed of a system can be trained for want of: it is tried, or waited for, no more.
+    hopeless = _without_samples(todo, data)
+    for name, outcome in hopeless.items():
+        options.tell(f"{name}: fails, the others go on ({outcome.reason})")
     running: dict[Future[Outcome], StudyRun] = {}
     stop = threading.Event()
     n_jobs = options.n_jobs if options.has_processes else 1
@@ -200,8 +226,8 @@ def _do_all(
                 while left and len(running) < n_jobs:
                     run = left.pop(0)
                     n_begun += 1
-                    if run.system.name in without_weights:
-                        outcome = without_weights[run.system.name]
+                    if run.system.name in hopeless and run.state != "trained":
+                        outcome = hopeless[run.system.name]
                         write_outcome(outcome, name=run.name, jobs_folder=out / JOBS_FOLDER)
                         yield _ended(run, outcome, data)
                         continue
@@ -218,12 +244,25 @@ def _do_all(
                     run, outcome = running.pop(future), future.result()
                     write_outcome(outcome, name=run.name, jobs_folder=out / JOBS_FOLDER)
                     ended = _ended(run, outcome, data)
-                    if outcome.error == _MISSING_WEIGHTS:
-                        without_weights[run.system.name] = outcome
+                    if outcome.error == WeightsError.__name__:
+                        hopeless[run.system.name] = outcome
                     options.tell(f"{run.name}: {ended.state}" + _because(ended))
                     yield ended
         finally:
             stop.set()  # whoever still runs keeps its last whole epoch
+
+
+def _without_samples(todo: Sequence[StudyRun], data: StudyData) -> dict[str, Outcome]:
+    """Return the systems that lack the generated images to train with, and what they fail by."""
+    lacking = {}
+    for run in todo:
+        recipe = run.system.recipe
+        try:
+            check_added(recipe, data.added_for(recipe))
+        except UsageError as error:
+            if run.state != "trained":  # nothing but measuring is left
+                lacking[run.system.name] = outcome_of(error)
+    return lacking
 
 
 def _begin(
@@ -258,12 +297,16 @@ def _begin(
 
 def _ended(run: StudyRun, outcome: Outcome, data: StudyData) -> StudyRun:
     if outcome.state == "failed":
-        return run.failed(f"{outcome.error}: {outcome.reason}")
+        return _failed(run, outcome)
     if outcome.state == "stopped":
         return replace(run, state="unfinished", reason="stopped")
     if outcome.state == "in use":
         return replace(run, state="in use", reason=outcome.reason)
     return _look_again(run, data)
+
+
+def _failed(run: StudyRun, outcome: Outcome) -> StudyRun:
+    return run.failed(f"{outcome.error}: {outcome.reason}", error=outcome.error)
 
 
 def _look_again(run: StudyRun, data: StudyData) -> StudyRun:
@@ -274,7 +317,7 @@ def _look_again(run: StudyRun, data: StudyData) -> StudyRun:
         expected = data.expected(run.system.recipe)
         state, reason = state_of(folder, expected, measured_by=run.system.measured_by)
     except PneumoscopeError as error:
-        return run.failed(str(error))
+        return run.failed(str(error), error=type(error).__name__)
     return replace(run, state=state, reason=reason)
 
 

@@ -206,10 +206,10 @@ def _stop_with_parent() -> None:
 def main(words: list[str]) -> int:
     """Do the job in the file ``words[0]`` and write its outcome to the file ``words[1]``."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    _stop_with_parent()
     content: dict[str, Any] = json.loads(Path(words[0]).read_text(encoding="utf-8"))
     job, answer = Job(**content), Path(words[1])
     try:
+        _stop_with_parent()  # here: its end may have come while this process was still starting
         do_job(job, open_dataset(Path(job.data)))
         outcome, code = Outcome("measured"), 0
     except KeyboardInterrupt as error:

@@ -35,15 +35,16 @@ class StudyRun:
     state: State
     is_taken_up: bool = False  # it lies elsewhere than in the study's own folder
     reason: str | None = None  # why it failed, or can't go on now
+    error: str | None = None  # the type of what it failed by, where one was raised
 
     @property
     def name(self) -> str:
         """The system and seed, as the run's folder is called."""
         return run_name(self.system, self.seed)
 
-    def failed(self, reason: str) -> "StudyRun":
-        """Return the run with the reason why it failed."""
-        return replace(self, state="failed", reason=reason)
+    def failed(self, reason: str, *, error: str | None = None) -> "StudyRun":
+        """Return the run with the reason why it failed, and the error's type if one was raised."""
+        return replace(self, state="failed", reason=reason, error=error)
 
 
 def run_name(system: System, seed: int) -> str:
@@ -96,6 +97,9 @@ def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> 
         # A changed study or dataset must not overwrite, nor count, what lies there.
         if not _is_same(own, run, expected):
             state, reason = "failed", _DIFFERENT.format(folder=run.folder)
+        # Nor can what is trained without its epochs' weights have them afterwards.
+        elif state in ("unfinished", "trained", "measured") and not _has_epochs(own, run.system):
+            state, reason = "failed", _WITHOUT_EPOCHS.format(folder=run.folder)
         found.append(replace(run, state=state, reason=reason))
     for other in others:
         if _is_same(other, run, expected) and _has_epochs(other, run.system):
@@ -114,6 +118,12 @@ def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> 
 
 _DIFFERENT = (
     "{folder} holds a run of another recipe, seed or dataset. Move it away, or give another --out."
+)
+
+_WITHOUT_EPOCHS = (
+    "{folder} lacks weights of epochs that it has trained, and the study keeps every epoch's "
+    "(`store_epochs: true`). Move it away, or give another --out, to have it trained anew; or take "
+    "`store_epochs` out."
 )
 
 _OTHER_WAY: dict[MeasuredBy, str] = {

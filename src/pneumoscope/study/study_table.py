@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 import pneumoscope
-from pneumoscope.core.errors import RunError
+from pneumoscope.core.errors import WeightsError
 from pneumoscope.data.predictions import Predictions, read_predictions
-from pneumoscope.report.comparison_results import COMPARED_POINTS, Comparison, PairedTests
+from pneumoscope.report.comparison_results import Comparison, PairedTests
 from pneumoscope.report.results import (
     METRICS_FILE,
     Confusion,
@@ -28,6 +28,7 @@ from pneumoscope.report.study_results import (
 from pneumoscope.study.compare import compare_runs
 from pneumoscope.study.measurement import BALANCED, beside_reported
 from pneumoscope.study.paired_tests import Detector, paired_tests
+from pneumoscope.study.study_checks import refuse_damaged
 from pneumoscope.study.study_contrasts import (
     CONTRAST_METHOD,
     correct_after_holm,
@@ -42,7 +43,6 @@ from pneumoscope.training.run_folder import open_run
 
 COMPARISON_FOLDER = "comparison"
 _CONTRAST_RESAMPLES = 4  # times as many: a p-value of 0.001, corrected for eight, needs thousands
-_TOLERANCE = 1e-9
 _METHOD = (
     "Every run was trained by its recipe alone; its epoch and its balanced threshold were chosen "
     "on the tuning split. Its test split was read once, after that; a further reading is counted "
@@ -72,11 +72,11 @@ def make_table(
         costing: Measures size and latency; None takes what was measured before.
         n_resamples: Of patients, for the intervals; contrasts have four times as many.
 
-    Raises:
-        RunError: runs disagree about the test split's radiographs, or a run's metrics.json and its
-            predictions disagree.
-        StorageError: a file can't be written.
+    A measured run whose results are damaged is told as failed; see `refuse_damaged`.
+
+    Raises: StorageError: a file can't be written.
     """
+    runs = refuse_damaged(runs)
     measured = [run for run in runs if run.state == "measured"]
     comparison = None
     if measured:
@@ -87,8 +87,6 @@ def make_table(
         _system(system, [run for run in runs if run.system is system], out, comparison, costing)
         for system in study.systems
     ]
-    for each in systems:
-        _check_traceable(each)
     contrasts = _contrasts(study, runs, n_resamples=n_resamples * _CONTRAST_RESAMPLES)
     result = StudyResult(
         notice=comparison.notice if comparison else None,
@@ -135,7 +133,7 @@ def _system(
     else:
         costs = known_costs(out).get(system.name)
         no_costs = None if costs else "not measured yet"
-    reasons = {run.reason: None for run in runs if run.state == "failed" and run.reason}
+    reasons = {run.reason: None for run in runs if run.error == WeightsError.__name__}
     return SystemResult(
         name=system.name,
         recipe=recipe.name,
@@ -147,7 +145,9 @@ def _system(
         runs=[_outcome(run) for run in runs],
         result=found[0].model_copy(update={"label": system.name}) if found else None,
         not_reproducible=(
-            "; ".join(reasons) if all(run.state == "failed" for run in runs) else None
+            "; ".join(map(str, reasons))
+            if all(run.error == WeightsError.__name__ for run in runs)
+            else None
         ),
         costs=costs,
         no_costs=no_costs,
@@ -196,41 +196,6 @@ def _outcome(run: StudyRun) -> RunOutcome:
             for name in ("epochs_run", "best_epoch", "n_parameters", "seconds", "images_per_s")
         },
     )
-
-
-def _check_traceable(result: SystemResult) -> None:
-    """Refuse figures that differ from those in the metrics.json that they are said to be from.
-
-    Raises: RunError: they do: one of the two files was changed.
-    """
-    if result.result is None:
-        return
-    # By folder: the comparison has its seeds ascending, a study as its file names them.
-    places = {Path(folder).resolve(): i for i, folder in enumerate(result.result.runs)}
-    for run in result.measured:
-        if run.metrics is None:
-            continue
-        place = places.get(Path(run.folder).resolve())
-        if place is None:
-            raise RunError(
-                f"{run.metrics}: names another recipe than the other runs of {result.name}, so no "
-                "mean over them can be made. Evaluate the run again, or take up another."
-            )
-        evaluation = load_evaluation(Path(run.metrics))
-        ours = {"AUROC": result.result.scores["auroc"].by_seed[place]}
-        theirs = {"AUROC": evaluation.scores["auroc"].value}
-        for point in COMPARED_POINTS:
-            for name, figure in result.result.points[point].items():
-                ours[f"{name} at {point}"] = figure.by_seed[place]
-                theirs[f"{name} at {point}"] = evaluation.point(point).figures[name].value
-        for name, value in ours.items():
-            if not math.isclose(value, theirs[name], abs_tol=_TOLERANCE) and not (
-                math.isnan(value) and math.isnan(theirs[name])
-            ):
-                raise RunError(
-                    f"{run.metrics}: {name} is {theirs[name]}, but predictions-test.csv beside it "
-                    f"gives {value}. One of them was changed; evaluate the run again."
-                )
 
 
 def _contrasts(study: Study, runs: Sequence[StudyRun], *, n_resamples: int) -> list[Contrast]:

@@ -40,7 +40,7 @@ from pneumoscope.training.progress import TrainingProgress
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_hash import recipe_sha256
 from pneumoscope.training.run_data import RunData, prepare_data
-from pneumoscope.training.run_folder import RECIPE_FILE, RUN_SCHEMA, RunFolder, open_run
+from pneumoscope.training.run_folder import RUN_SCHEMA, RunFolder, open_run
 from pneumoscope.training.run_state import (
     check_same_radiographs,
     has_run,
@@ -330,7 +330,7 @@ def _begin(
 
 def _check_folder(out: Path, recipe: Recipe, *, seed: int, resume: bool) -> RunFolder | None:
     """Return the run that ``out`` holds, if it is this one and may go on."""
-    if not has_run(out, resume=resume, is_begun={RECIPE_FILE}.issuperset):
+    if not has_run(out, resume=resume):
         return None
     earlier = open_run(out, needs_finished=False)
     # What only describes an experiment may be worded anew while it runs.

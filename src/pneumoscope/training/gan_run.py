@@ -11,6 +11,7 @@ from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.gan_recipe_file import gan_recipe_yaml, load_gan_recipe
 from pneumoscope.training.run_state import (
     FACTS_FILE,
+    RECIPE_FILE,
     check_has_finished,
     has_run,
     other_experiment,
@@ -67,7 +68,7 @@ class GanRun:
 
     def write_recipe(self) -> None:
         """Write recipe.yaml, every default written out."""
-        write_text(self.path / "recipe.yaml", gan_recipe_yaml(self.recipe))
+        write_text(self.path / RECIPE_FILE, gan_recipe_yaml(self.recipe))
 
     def write_facts(self) -> None:
         """Write run.json."""
@@ -96,7 +97,7 @@ def open_gan_run(path: Path, *, needs_finished: bool = True) -> GanRun:
         )
     if needs_finished:
         check_has_finished(path, facts, command=_COMMAND)
-    return GanRun(path, recipe=load_gan_recipe(path / "recipe.yaml"), facts=facts)
+    return GanRun(path, recipe=load_gan_recipe(path / RECIPE_FILE), facts=facts)
 
 
 def find_earlier(out: Path, recipe: GanRecipe, *, seed: int, resume: bool) -> GanRun | None:
@@ -104,14 +105,9 @@ def find_earlier(out: Path, recipe: GanRecipe, *, seed: int, resume: bool) -> Ga
 
     Raises: RunError: the folder holds something else, or a run though ``resume`` is not set.
     """
-    if not has_run(out, resume=resume, is_begun=_is_begun):
+    if not has_run(out, resume=resume):
         return None
     earlier = open_gan_run(out, needs_finished=False)
     if earlier.recipe != recipe or earlier.facts["seed"] != seed:
         raise other_experiment(out, earlier.name)
     return earlier
-
-
-def _is_begun(names: set[str]) -> bool:
-    # Hidden files: what a kill left half written under its temporary name.
-    return all(name == "recipe.yaml" or name.startswith(".") for name in names)

@@ -8,10 +8,14 @@ from pneumoscope.core.files import write_json, write_text
 from pneumoscope.data.predictions import Predictions, read_predictions
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_file import load_recipe, recipe_yaml
-from pneumoscope.training.run_state import FACTS_FILE, check_has_finished, read_facts
+from pneumoscope.training.run_state import (
+    FACTS_FILE,
+    RECIPE_FILE,
+    check_has_finished,
+    read_facts,
+)
 
 RUN_SCHEMA = 1
-RECIPE_FILE = "recipe.yaml"
 BUNDLE_FILE = "bundle.onnx"
 _COMMAND = "pneumoscope train"
 

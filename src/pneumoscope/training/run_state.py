@@ -1,7 +1,7 @@
 """What every kind of run folder has: a lock, ``run.json``, and rules for going on."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 import filelock
 
 from pneumoscope.core.errors import InUseError, RunError
+from pneumoscope.core.files import is_temporary
 
+RECIPE_FILE = "recipe.yaml"
 FACTS_FILE = "run.json"
 _LOCK = ".lock"
 
@@ -34,14 +36,13 @@ def hold_folder(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def has_run(out: Path, *, resume: bool, is_begun: Callable[[set[str]], bool]) -> bool:
+def has_run(out: Path, *, resume: bool) -> bool:
     """Tell whether ``out`` holds a run to go on with; False where one may begin there.
 
     Args:
         out: The folder; it need not exist.
-        resume: Whether a run may be gone on with.
-        is_begun: Tells from the names in a folder without ``run.json`` whether they are what a run
-            leaves that was killed before it began.
+        resume: Whether a run may be gone on with; one that was killed while it wrote its first
+            files then begins anew.
 
     Raises: RunError: the folder holds something else, or a run though ``resume`` is not set.
     """
@@ -49,7 +50,7 @@ def has_run(out: Path, *, resume: bool, is_begun: Callable[[set[str]], bool]) ->
     if not names:
         return False
     if FACTS_FILE not in names:
-        if resume and is_begun(names):
+        if resume and all(map(_is_of_a_beginning, names)):
             return False
         raise RunError(f"{out}: holds other files than a run. Choose a new or empty folder.")
     if not resume:
@@ -57,6 +58,13 @@ def has_run(out: Path, *, resume: bool, is_begun: Callable[[set[str]], bool]) ->
             f"{out}: holds a run already. Continue it with --resume, or choose another --out."
         )
     return True
+
+
+def _is_of_a_beginning(name: str) -> bool:
+    """Tell whether a file is what a run leaves that was killed before its ``run.json`` stood."""
+    return name == RECIPE_FILE or any(
+        is_temporary(name, of=each) for each in (RECIPE_FILE, FACTS_FILE)
+    )
 
 
 def other_experiment(out: Path, name: str) -> RunError:
