@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoscope.metrics.confusion import ConfusionMatrix
 from pneumoscope.metrics.curves import auroc
 from pneumoscope.metrics.seeds_and_patients import MeanOverSeeds, mean_over_seeds
 from pneumoscope.report.comparison_results import OverSeeds, PairedTests
@@ -146,12 +147,11 @@ def _difference(
 
 
 def _accuracy(is_called: NDArray[np.bool_], target: NDArray[np.bool_]) -> float:
-    return float(np.mean(is_called == target))
+    return ConfusionMatrix.from_calls(target, is_called).accuracy
 
 
 def _specificity(is_called: NDArray[np.bool_], target: NDArray[np.bool_]) -> float:
-    n_normal = np.count_nonzero(~target)
-    return float(np.count_nonzero(~is_called & ~target) / n_normal) if n_normal else math.nan
+    return ConfusionMatrix.from_calls(target, is_called).specificity
 
 
 _FIGURES: dict[str, Callable[..., float]] = {
