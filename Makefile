@@ -9,6 +9,9 @@ DATA ?=
 DEMO_DATA := $(if $(DATA),$(DATA),demo/phantoms)
 DEMO_RUN := demo/runs/$(notdir $(abspath $(DEMO_DATA)))
 
+# Test processes side by side; each takes up to 3 GiB.
+TEST_JOBS ?= 2
+
 .PHONY: demo demo-train test check check-page web serve format bench clean
 
 demo: $(VENV)/.installed-base
@@ -37,7 +40,7 @@ serve: $(VENV)/.installed-web
 
 # Where Node.js is there, the page too; the tests that need it or a browser say why they skip.
 test: $(VENV)/.installed-dev $(if $(NPM),web)
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(TEST_JOBS) --dist loadfile
 
 # One check for people and CI: style, types, and that imports point down.
 check: $(VENV)/.installed-dev $(if $(NPM),check-page)
