@@ -9,7 +9,7 @@ DATA ?=
 DEMO_DATA := $(if $(DATA),$(DATA),demo/phantoms)
 DEMO_RUN := demo/runs/$(notdir $(abspath $(DEMO_DATA)))
 
-# Test processes side by side; each takes up to 3 GiB.
+# Test processes side by side; each takes up to 3 GiB. Files keep their order: the browser's come last.
 TEST_JOBS ?= 2
 
 .PHONY: demo demo-train test check check-page web serve format bench clean
@@ -40,7 +40,7 @@ serve: $(VENV)/.installed-web
 
 # Where Node.js is there, the page too; the tests that need it or a browser say why they skip.
 test: $(VENV)/.installed-dev $(if $(NPM),web)
-	$(BIN)/pytest -n $(TEST_JOBS) --dist loadfile
+	$(BIN)/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 # One check for people and CI: style, types, and that imports point down.
 check: $(VENV)/.installed-dev $(if $(NPM),check-page)

@@ -38,7 +38,8 @@ def tiny() -> ModuleType:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the browser's tests last: Playwright's event loop stays in the thread that they run in.
 
-    A test that calls asyncio.run behind them would be refused.
+    A test that calls asyncio.run behind them would be refused. Side by side this holds for each
+    process, as long as files are dealt out in this order.
     """
     browser = Path(__file__).parent / "browser"
     items.sort(key=lambda item: item.path.is_relative_to(browser))
