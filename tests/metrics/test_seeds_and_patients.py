@@ -76,7 +76,7 @@ def test_seeds_that_answer_alike_leave_the_patients_alone() -> None:
 def test_three_seeds_without_an_effect_are_called_different_one_time_in_twenty(
     seed_sd: float, patient_sd: float, own_sd: float
 ) -> None:
-    """A resampling of three seeds would do so one time in four, or in seven."""
+    """A resampling of three seeds would do so up to one time in four: if they agree in sign."""
     rng = np.random.default_rng(2)
     n_studies = 500
     p_values, is_covered = [], []

@@ -1,6 +1,6 @@
 """The report of one evaluation of synthetic radiographs: HTML, JSON and two figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,16 +186,21 @@ def copy_line(copies: Copies) -> str:
             f" Blurred a little, {percent(blurred.closer.value)}{more} of these; of copies planted "
             f"on purpose, {percent(planted.closer.value)}."
         )
-    softer = [row for row in (blurred, matched) if row is not None]
+    softer = {
+        "ones blurred a little": blurred,
+        "ones blurred to the samples' detail": matched,
+    }
     return f"{line} {_verdict(samples, softer, planted)}"
 
 
-def _verdict(samples: CopyRow, softer: Sequence[CopyRow], planted: CopyRow | None) -> str:
+def _verdict(
+    samples: CopyRow, softer: Mapping[str, CopyRow | None], planted: CopyRow | None
+) -> str:
     """Say what the samples' row means: all of them taken together, then the nearest few.
 
     Args:
         samples: Of the samples.
-        softer: Of real newcomers blurred: a little, and to the samples' detail.
+        softer: Of real newcomers blurred, by what they are called, the sharpest first.
         planted: Of the copies planted.
     """
     exceeds_newcomers = [
@@ -213,9 +218,8 @@ def _verdict(samples: CopyRow, softer: Sequence[CopyRow], planted: CopyRow | Non
                 "only an exact copy would be."
             )
         return "That is no more than real newcomers do: no sign of copies."
-    blurred = ("ones blurred a little", "ones blurred to the samples' detail")
-    for row, how in zip(softer, blurred, strict=False):
-        if not _exceeds(samples, row):
+    for how, row in softer.items():
+        if row is not None and not _exceeds(samples, row):
             return (
                 f"More than real newcomers do, but no more than {how}: blur may explain it. Look "
                 "at the pairs."

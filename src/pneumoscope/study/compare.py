@@ -170,7 +170,7 @@ def run_figures(run: MeasuredRun) -> dict[str, tuple[float, float]]:
             (is_called,) = _calls([run], point)
             for name in POINT_FIGURE_NAMES:
                 said = evaluation.point(point).figures[name].value
-                given = _point_figure(name)(is_called, predictions.target)
+                given = point_figure(name)(is_called, predictions.target)
                 figures[f"{name} at {point}"] = (said, given)
     except (ValueError, KeyError) as error:
         raise RunError(
@@ -253,7 +253,7 @@ def _recipe_result(group: _Group, *, n_resamples: int) -> RecipeResult:
         points={
             point: {
                 name: _over_seeds(
-                    _point_figure(name), runs, _calls(runs, point), n_resamples=n_resamples
+                    point_figure(name), runs, _calls(runs, point), n_resamples=n_resamples
                 )
                 for name in POINT_FIGURE_NAMES
             }
@@ -279,7 +279,9 @@ def _calls(runs: Sequence[MeasuredRun], point: str) -> list[NDArray[np.bool_]]:
     return [run.predictions.probability >= run.threshold(point) for run in runs]
 
 
-def _point_figure(name: str) -> Callable[..., float]:
+def point_figure(name: str) -> Callable[..., float]:
+    """Return a function of (N,) calls and (N,) targets that works out a figure of a threshold."""
+
     def figure(is_called: NDArray[np.bool_], target: NDArray[np.bool_]) -> float:
         return float(getattr(ConfusionMatrix.from_calls(target, is_called), name))
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoscope.metrics.confusion import ConfusionMatrix
 from pneumoscope.metrics.curves import auroc
 from pneumoscope.metrics.seeds_and_patients import MeanOverSeeds, mean_over_seeds
 from pneumoscope.report.comparison_results import OverSeeds, PairedTests
 from pneumoscope.report.study_results import CONTRAST_FIGURES, PairedDifference
+from pneumoscope.study.compare import point_figure
 from pneumoscope.study.paired_tests import Detector, holm_of_defined
 
 CONTRAST_METHOD = (
@@ -146,16 +146,8 @@ def _difference(
     )
 
 
-def _accuracy(is_called: NDArray[np.bool_], target: NDArray[np.bool_]) -> float:
-    return ConfusionMatrix.from_calls(target, is_called).accuracy
-
-
-def _specificity(is_called: NDArray[np.bool_], target: NDArray[np.bool_]) -> float:
-    return ConfusionMatrix.from_calls(target, is_called).specificity
-
-
 _FIGURES: dict[str, Callable[..., float]] = {
     "auroc": auroc,
-    "specificity": _specificity,
-    "accuracy": _accuracy,
+    "specificity": point_figure("specificity"),
+    "accuracy": point_figure("accuracy"),
 }
