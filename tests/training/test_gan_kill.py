@@ -119,14 +119,14 @@ def state_of(out: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("kill", "code"),
+    ("kill", "code", "kept"),
     [
-        (AT_STEP.format(signal="SIGKILL"), -signal.SIGKILL),
-        (WHILE_SAVING, -signal.SIGKILL),
-        (AFTER_SAVING, -signal.SIGKILL),
-        (BEFORE_IT_BEGAN, -signal.SIGKILL),
-        (WHILE_BEGINNING, -signal.SIGKILL),
-        (AT_STEP.format(signal="SIGINT"), 130),
+        (AT_STEP.format(signal="SIGKILL"), -signal.SIGKILL, [1]),
+        (WHILE_SAVING, -signal.SIGKILL, [1]),
+        (AFTER_SAVING, -signal.SIGKILL, [2]),
+        (BEFORE_IT_BEGAN, -signal.SIGKILL, []),
+        (WHILE_BEGINNING, -signal.SIGKILL, []),
+        (AT_STEP.format(signal="SIGINT"), 130, [1]),
     ],
     ids=[
         "in mid-epoch",
@@ -138,7 +138,7 @@ def state_of(out: Path) -> dict[str, object]:
     ],
 )
 def test_a_killed_gan_resumes_to_the_same_weights(
-    gan_program: Program, whole_run: Path, tmp_path: Path, kill: str, code: int
+    gan_program: Program, whole_run: Path, tmp_path: Path, kill: str, code: int, kept: list[int]
 ) -> None:
     killed = gan_program(tmp_path / "run", before=kill)
     assert killed.returncode == code, killed.stderr
@@ -149,6 +149,9 @@ def test_a_killed_gan_resumes_to_the_same_weights(
     resumed = gan_program(tmp_path / "run", resume=True)
     assert resumed.returncode == 0, resumed.stderr
     assert_equal(state_of(whole_run), state_of(tmp_path / "run"))
+    facts = open_gan_run(tmp_path / "run").facts
+    assert facts["machine"]["threads"] == 1
+    assert [start["after_epoch"] for start in facts.get("resumed", [])] == kept
     histories = [
         [line.rsplit(",", 2)[0] for line in (run / "history.csv").read_text().splitlines()]
         for run in (whole_run, tmp_path / "run")

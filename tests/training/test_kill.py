@@ -12,6 +12,7 @@ from pneumoscope.data.dataset import Dataset
 from pneumoscope.training import fit
 from pneumoscope.training.checkpoint_io import read_checkpoint
 from pneumoscope.training.recipe import Recipe
+from pneumoscope.training.run_folder import open_run
 
 _KILLS = runpy.run_path(str(Path(__file__).with_name("kills.py")))
 assert_equal = _KILLS["assert_equal"]
@@ -55,7 +56,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert run_program(tmp_path / "whole").returncode == 0
     killed = run_program(tmp_path / "killed", before=kill)
     assert killed.returncode == -signal.SIGKILL
-    read_checkpoint(tmp_path / "killed" / "checkpoints" / "last.ckpt")  # whole, though killed
+    n_kept = read_checkpoint(tmp_path / "killed" / "checkpoints" / "last.ckpt")["epoch"] + 1
     resumed = run_program(tmp_path / "killed", resume=True)
     assert resumed.returncode == 0, resumed.stderr
     whole, again = final_state(tmp_path / "whole"), final_state(tmp_path / "killed")
@@ -67,6 +68,11 @@ def test_a_killed_run_resumes_to_the_same_weights(
             lines = [[line.rsplit(",", 2)[0] for line in each] for each in lines]
         assert lines[0] == lines[1]
     assert not list((tmp_path / "killed").rglob("*.tmp")) or kill is KILL_WHILE_SAVING
+    facts = open_run(tmp_path / "killed").facts
+    # The save that is cut is the first or the second epoch's, by which of them was the best.
+    assert [start["after_epoch"] for start in facts["resumed"]] == [n_kept]
+    assert facts["resumed"][0]["machine"] == facts["machine"]
+    assert "resumed" not in open_run(tmp_path / "whole").facts
 
 
 def test_a_run_killed_while_its_first_files_are_written_begins_anew(

@@ -30,12 +30,7 @@ from pneumoscope.training.classifier import Classifier, balanced_class_weights
 from pneumoscope.training.epoch_weights import EpochStore
 from pneumoscope.training.inference import load_network, predict_pixels, sigmoid
 from pneumoscope.training.keeper import EpochKeeper
-from pneumoscope.training.machine import (
-    choose_precision,
-    describe_machine,
-    describe_versions,
-    keep_freed_memory,
-)
+from pneumoscope.training.machine import choose_precision, keep_freed_memory, note_start
 from pneumoscope.training.progress import TrainingProgress
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_hash import recipe_sha256
@@ -165,6 +160,7 @@ def _train(
         # Lightning loads it again, but a frozen backbone's maps are asked for before that.
         module.load_state_dict(state["state_dict"])
     run.facts["state"] = "running"
+    note_start(run.facts, n_epochs=len(keeper.history))
     run.write_facts()
     started_s = time.monotonic()
     earlier_s = float(run.facts["seconds"])
@@ -317,8 +313,6 @@ def _begin(
             "seconds": 0.0,
             "precision": choose_precision(recipe.training.precision),
             "channels_last": True,
-            "versions": describe_versions(),
-            "machine": describe_machine(),
             "data": data.facts,
         },
         is_writer=is_writer,

@@ -24,7 +24,7 @@ from pneumoscope.training.gan_data import GanData, prepare_gan_data
 from pneumoscope.training.gan_pair import STEP_FIGURES, AdversarialPair, spread
 from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.gan_run import GAN_RUN_SCHEMA, GanRun, find_earlier
-from pneumoscope.training.machine import describe_machine, describe_versions, keep_freed_memory
+from pneumoscope.training.machine import keep_freed_memory, note_start
 from pneumoscope.training.run_state import check_same_radiographs, hold_folder
 from pneumoscope.training.training_bar import TrainingBar
 
@@ -119,9 +119,10 @@ class _GanTraining:
     def run_all(self, *, show_progress: bool) -> None:
         """Train the epochs that are left, and record how it ended, whatever happens."""
         recipe, run = self.run.recipe, self.run
-        run.facts["state"] = "running"
-        self._write_record()
         n_done = len(self.history)
+        run.facts["state"] = "running"
+        note_start(run.facts, n_epochs=n_done)
+        self._write_record()
         bar = TrainingBar(is_shown=show_progress)
         bar.start(n_steps=recipe.epochs * self.n_steps, n_done=n_done * self.n_steps)
         try:
@@ -247,8 +248,6 @@ def _begin(
         "seed": seed,
         "state": "running",
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "versions": describe_versions(),
-        "machine": describe_machine(),
         "data": data.facts,
     }
     run = GanRun(out, recipe=recipe, facts=facts)

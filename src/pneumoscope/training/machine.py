@@ -1,6 +1,7 @@
 """What the machine can do, and how to have it do it well."""
 
 import ctypes
+import datetime as dt
 import importlib.metadata
 import logging
 import os
@@ -77,6 +78,28 @@ def describe_versions() -> dict[str, str]:
         "torch": str(torch.__version__),  # unlike the package's, it names the build: +cpu, +cu132
     }
     return versions | {name: importlib.metadata.version(name) for name in names}
+
+
+def note_start(facts: dict[str, Any], *, n_epochs: int) -> None:
+    """Write into a run's facts with what, and on what, it trains from here on.
+
+    A run that goes on elsewhere, or after an update, was trained in several places: weights
+    differ in their last bits by processor, threads and versions, and its speed by all of them.
+
+    Args:
+        facts: The content of run.json. ``machine`` and ``versions`` are those of the first epoch;
+            each later start is added to ``resumed``.
+        n_epochs: Whole epochs that are on disk already.
+    """
+    start = {"versions": describe_versions(), "machine": describe_machine()}
+    if n_epochs == 0:
+        facts |= start
+        return
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    facts["resumed"] = [
+        *facts.get("resumed", []),
+        {"time": now, "after_epoch": n_epochs} | start,
+    ]
 
 
 def _cpu_flags() -> set[str]:
