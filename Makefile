@@ -42,12 +42,14 @@ serve: $(VENV)/.installed-web
 test: $(VENV)/.installed-dev $(if $(NPM),web)
 	$(BIN)/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
-# One check for people and CI: style, types, and that imports point down.
+# One check for people and CI: style, types, that imports point down, and that what is imported is
+# installed by more than the tests' extra.
 check: $(VENV)/.installed-dev $(if $(NPM),check-page)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry src
 
 # The page's sources, and that the built page in the package is what they give.
 check-page: browser/node_modules/.installed

@@ -69,6 +69,10 @@ def change_auroc(folder) -> None:
     change_metrics(folder, "scores", "auroc", "value", to=0.999)
 
 
+def change_ece(folder) -> None:
+    change_metrics(folder, "scores", "ece", "value", to=0.001)
+
+
 def change_seed(folder) -> None:
     change_metrics(folder, "run", "seed", to=9)
 
@@ -98,7 +102,8 @@ def change_metrics(folder, *keys: str, to: object) -> None:
 
 
 DAMAGES = {
-    change_auroc: "AUROC is 0.999, but predictions-test.csv beside it gives",
+    change_auroc: "auroc is 0.999, but predictions-test.csv beside it gives",
+    change_ece: "ece is 0.001, but predictions-test.csv beside it gives",
     change_seed: "is of seed 9, but the run in that folder has seed 1",
     change_name: "names another recipe (gray-151) than the other runs of gray-150",
     change_patient: "has other radiographs, targets or patients than",

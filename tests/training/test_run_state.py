@@ -1,12 +1,15 @@
 """Whether a run may begin in a folder, may go on there, or must leave it alone."""
 
+import threading
+import time
 from pathlib import Path
 
+import filelock
 import pytest
 
-from pneumoscope.core.errors import RunError
+from pneumoscope.core.errors import InUseError, RunError
 from pneumoscope.core.files import open_atomically
-from pneumoscope.training.run_state import has_run
+from pneumoscope.training.run_state import has_run, hold_folder
 
 
 def left_by_a_kill(folder: Path, name: str) -> None:
@@ -40,3 +43,18 @@ def test_other_files_are_left_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(RunError, match="holds other files"):
         has_run(tmp_path, resume=True)
+
+
+def test_who_only_asks_whether_a_folder_is_in_use_hinders_no_run(tmp_path: Path) -> None:
+    lock = filelock.FileLock(tmp_path / ".lock", thread_local=False)
+    lock.acquire()
+    asks = threading.Timer(0.2, lock.release)
+    asks.start()
+    with hold_folder(tmp_path):
+        assert not lock.is_locked
+    asks.join()
+    with lock:
+        started_s = time.monotonic()
+        with pytest.raises(InUseError, match="another process"), hold_folder(tmp_path):
+            pass
+        assert time.monotonic() - started_s < 10  # a run at work is told of, not waited for

@@ -186,21 +186,16 @@ def copy_line(copies: Copies) -> str:
             f" Blurred a little, {percent(blurred.closer.value)}{more} of these; of copies planted "
             f"on purpose, {percent(planted.closer.value)}."
         )
-    softer = {
-        "ones blurred a little": blurred,
-        "ones blurred to the samples' detail": matched,
-    }
-    return f"{line} {_verdict(samples, softer, planted)}"
+    return f"{line} {_verdict(samples, matched, planted)}"
 
 
-def _verdict(
-    samples: CopyRow, softer: Mapping[str, CopyRow | None], planted: CopyRow | None
-) -> str:
+def _verdict(samples: CopyRow, matched: CopyRow | None, planted: CopyRow | None) -> str:
     """Say what the samples' row means: all of them taken together, then the nearest few.
 
     Args:
         samples: Of the samples.
-        softer: Of real newcomers blurred, by what they are called, the sharpest first.
+        matched: Of real newcomers as smooth as the samples; None where these are as sharp as
+            radiographs, so that no blur can explain how near they lie.
         planted: Of the copies planted.
     """
     exceeds_newcomers = [
@@ -218,12 +213,11 @@ def _verdict(
                 "only an exact copy would be."
             )
         return "That is no more than real newcomers do: no sign of copies."
-    for how, row in softer.items():
-        if row is not None and not _exceeds(samples, row):
-            return (
-                f"More than real newcomers do, but no more than {how}: blur may explain it. Look "
-                "at the pairs."
-            )
+    if matched is not None and not _exceeds(samples, matched):
+        return (
+            "More than real newcomers do, but no more than ones blurred to the samples' detail: "
+            "blur may explain it. Look at the pairs."
+        )
     if exceeds_newcomers[0]:
         return "More than real newcomers do: look at the pairs."
     return "Together no more than real newcomers do, but too many lie very near: look at the pairs."

@@ -160,12 +160,9 @@ def run_figures(run: MeasuredRun) -> dict[str, tuple[float, float]]:
     predictions, evaluation = run.predictions, run.evaluation
     figures = {}
     try:
-        # All scores, though one is returned: the comparison would fail by the others as well.
-        scores = {
-            name: statistic(predictions.probability, predictions.target)
-            for name, statistic in _SCORES.items()
-        }
-        figures["AUROC"] = (evaluation.scores["auroc"].value, scores["auroc"])
+        for name, statistic in _SCORES.items():
+            given = statistic(predictions.probability, predictions.target)
+            figures[name] = (evaluation.scores[name].value, given)
         for point in COMPARED_POINTS:
             (is_called,) = _calls([run], point)
             for name in POINT_FIGURE_NAMES:

@@ -7,21 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope.metrics.curves import auroc
-from pneumoscope.metrics.seeds_and_patients import MeanOverSeeds, mean_over_seeds
 from pneumoscope.report.comparison_results import OverSeeds, PairedTests
 from pneumoscope.report.study_results import CONTRAST_FIGURES, PairedDifference
 from pneumoscope.study.compare import point_figure
 from pneumoscope.study.paired_tests import Detector, holm_of_defined
+from pneumoscope.study.seeds_and_patients import MeanOverSeeds, mean_over_seeds
 
 CONTRAST_METHOD = (
     "A contrast is the mean over seeds of a figure's difference, each seed against the same seed "
     "of the other system. Its interval and p-value know of the choice of patients and of the "
     "chance of training, as radiology's studies of many readers know of patients and readers "
     "(Obuchowski and Rockette 1995): the variance between seeds over their number, plus the "
-    "covariance between seeds in {n_resamples:,} resamples of patients, and Student's t with the "
-    "degrees of freedom of Hillis 2007. Three seeds leave few of these where seeds differ much, "
-    "so that their interval is wide. With one seed it is that of the patients alone.",
-    "p (Holm) is corrected for all contrasts of the question, each figure apart.",
+    "covariance between seeds in {n_resamples:,} resamples of patients, at least the variance "
+    "over patients of these seeds' mean, and Student's t with the degrees of freedom of Hillis "
+    "2007. Three seeds leave few of these where seeds differ much, so that their interval is "
+    "wide. With one seed it is that of the patients alone.",
+    "p (Holm) is corrected for all measured contrasts of the question, each figure apart.",
     "All seeds of a system that trains with generated images have the same ones, of one generator: "
     "what is said of it holds for that generator and those samples, and how far another training "
     "of the generator, or other samples of it, would change it is in no interval here.",

@@ -23,7 +23,6 @@ from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.predictions import Predictions, make_predictions, read_predictions
 from pneumoscope.data.progress import progress_bar
 from pneumoscope.metrics.bootstrap import bootstrap_by_patient
-from pneumoscope.metrics.seeds_and_patients import mean_over_seeds
 from pneumoscope.report.epochs_page import write_epochs
 from pneumoscope.report.epochs_results import (
     RULES,
@@ -35,6 +34,7 @@ from pneumoscope.report.epochs_results import (
     Rule,
 )
 from pneumoscope.report.results import METRICS_FILE, Evaluation, load_evaluation
+from pneumoscope.study.seeds_and_patients import mean_over_seeds
 from pneumoscope.study.study_contrasts import over_seeds_record
 from pneumoscope.study.study_gap import (
     EpochAnswers,

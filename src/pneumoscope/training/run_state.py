@@ -14,6 +14,7 @@ from pneumoscope.core.files import is_temporary
 RECIPE_FILE = "recipe.yaml"
 FACTS_FILE = "run.json"
 _LOCK = ".lock"
+_WAIT_S = 1.0  # who only asks whether a folder is in use holds it for an instant
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def hold_folder(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(out / _LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_WAIT_S)
     except filelock.Timeout as error:
         raise InUseError(
             f"{out}: another process is training here. Wait for it, or choose another --out."

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pneumoscope.metrics.seeds_and_patients import mean_over_seeds
+from pneumoscope.study.seeds_and_patients import mean_over_seeds
 
 PATIENT = np.arange(120)
 
@@ -89,6 +89,34 @@ def test_three_seeds_without_an_effect_are_called_different_one_time_in_twenty(
     assert share < 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_studies)
     assert share > 0.005  # nor is it never
     assert np.mean(is_covered) == pytest.approx(1 - share)
+
+
+def test_seeds_that_agree_by_luck_leave_the_variance_over_patients() -> None:
+    """Each seed calls 4 of 120 more, never the same ones: no variance between seeds is seen."""
+    values = np.zeros((PATIENT.size, 3))
+    for seed in range(3):
+        values[4 * seed : 4 * seed + 4, seed] = 1.0
+    values += np.array([0.0, 1e-17, -1e-17])  # as sums in another order differ
+    found = mean_over_seeds(by_seed, PATIENT, values, n_resamples=6000)
+    share = 12 / PATIENT.size  # of the patients that add a third each to the mean
+    error = math.sqrt(share * (1 - share) / PATIENT.size) / 3
+    assert found.standard_error == pytest.approx(error, rel=0.05)
+    assert found.p_value == pytest.approx(2 * stats.norm.sf(found.mean / error), rel=0.5)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.05)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3])
+def test_few_calls_that_differ_are_not_called_different_too_often(size: float) -> None:
+    """Rare, unshared differences: the covariance between seeds is as often below 0 as above."""
+    rng = np.random.default_rng(3)
+    n_studies = 400
+    p_values = []
+    for _ in range(n_studies):
+        more, fewer = (rng.random((PATIENT.size, 3)) < 0.02 for _ in range(2))
+        values = size * (more.astype(float) - fewer)
+        p_values.append(mean_over_seeds(by_seed, PATIENT, values, n_resamples=60).p_value)
+    assert np.min(p_values) > 1e-4
+    assert np.mean(np.array(p_values) <= 0.05) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_studies)
 
 
 def test_what_does_not_vary_has_no_interval() -> None:

@@ -22,6 +22,8 @@ from scipy.stats import t as student_t
 
 from pneumoscope.metrics.bootstrap import resample_by_patient
 
+_ROUNDING = 1e-12  # figures are ratios of counts of order 1: less than this is no difference
+
 
 @dataclass(frozen=True)
 class MeanOverSeeds:
@@ -46,9 +48,11 @@ def mean_over_seeds(
     """Return a figure's mean over seeds with an interval over patients and seeds.
 
     The variance of the mean is that of the figure over seeds, divided by S, plus the mean
-    covariance between two seeds, which is the patients' share; below 0 it counts as 0. The ratio
-    of mean to standard error is taken as t-distributed with Hillis's degrees of freedom. With one
-    seed the variance is that over patients alone, and the distribution normal.
+    covariance between two seeds, which is the patients' share; below 0 it counts as 0. It is at
+    least the variance over patients of these very seeds' mean: seeds that agree by luck can't make
+    it less, since with no variance between seeds at all that much would be left. The ratio of mean
+    to standard error is taken as t-distributed with Hillis's degrees of freedom. With one seed the
+    variance is that over patients alone, and the distribution normal.
 
     Args:
         statistic: Of the resampled ``arrays``; returns (S,), a value a seed. For a paired
@@ -74,11 +78,11 @@ def mean_over_seeds(
     else:
         standard_error, degrees = _error_and_degrees(resampled, sd)
     low = high = p_value = math.nan
-    if standard_error > 0:
+    if standard_error > _ROUNDING:
         half = float(student_t.ppf(0.975, degrees)) * standard_error
         low, high = mean - half, mean + half
         p_value = float(2 * student_t.sf(abs(mean) / standard_error, degrees))
-    elif standard_error == 0 and mean == 0:
+    elif standard_error <= _ROUNDING and abs(mean) <= _ROUNDING:
         p_value = 1.0
     return MeanOverSeeds(by_seed, mean, sd, standard_error, degrees, low, high, p_value)
 
@@ -89,6 +93,9 @@ def _error_and_degrees(resampled: NDArray[np.float64], sd: float) -> tuple[float
     covariance = np.cov(resampled, rowvar=False)
     between = float(covariance.sum() - covariance.trace()) / (n_seeds * (n_seeds - 1))
     of_seeds = sd**2 / n_seeds
-    variance = of_seeds + max(between, 0.0)
-    degrees = variance**2 * (n_seeds - 1) / of_seeds**2 if of_seeds > 0 else math.inf
+    of_patients = float(resampled.mean(axis=1).var(ddof=1))
+    variance = max(of_seeds + max(between, 0.0), of_patients)
+    degrees = math.inf
+    if sd > _ROUNDING:
+        degrees = variance**2 * (n_seeds - 1) / of_seeds**2
     return math.sqrt(variance), degrees
