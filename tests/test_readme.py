@@ -123,7 +123,9 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
     quick = repr(QUICK)
     assert 'changes=["training.epochs=2"]' in code
     exec(code.replace('["training.epochs=2"]', quick), {})
-    assert (workplace / "runs" / "gray-0" / "run.json").exists()
+    assert (workplace / "runs" / "gray-short" / "run.json").exists()
+    shell = [word for words in commands() for word in words]
+    assert "runs/gray-short" not in shell  # who ran those commands may run this
 
 
 def test_the_makefile_has_the_two_commands() -> None:

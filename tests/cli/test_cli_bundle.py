@@ -72,15 +72,21 @@ def test_json_has_the_card_and_the_hash(
     assert value["card"]["operating_points"][1]["threshold"] == 0.3
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["bundle"], ["evaluate", "--data", "."], ["predict", "child.png", "--bundle"]],
+    ids=["bundle", "evaluate", "predict"],
+)
 def test_a_bad_bundle_is_one_message(
     tiny: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    words: list[str],
 ) -> None:
     path = tiny.write_bundle(tmp_path / "b.onnx", with_hash=True)
     path.write_bytes(path.read_bytes() + b"\0")
-    assert run(["bundle", str(path)], monkeypatch) == 2
+    assert run([*words, str(path)], monkeypatch) == 2
     captured = capsys.readouterr()
     assert "was changed or damaged" in captured.err
     assert "Traceback" not in captured.err

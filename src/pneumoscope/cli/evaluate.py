@@ -68,9 +68,9 @@ def evaluate(
 def _evaluate_bundle(
     path: Path, data: Path, *, split: Split, out: Path, strict: bool
 ) -> "Evaluation":
+    from pneumoscope.cli.bundle import open_or_refuse
     from pneumoscope.core.errors import UsageError
     from pneumoscope.data.open import open_dataset
-    from pneumoscope.detector.bundle import open_bundle
     from pneumoscope.study.evaluate_bundle import evaluate_bundle
 
     if split is not Split.TEST:
@@ -78,7 +78,7 @@ def _evaluate_bundle(
             f"--split {split.value}: a bundle does not know which radiographs tuned it. Evaluate "
             "its run folder instead, or leave --split away."
         )
-    return evaluate_bundle(open_bundle(path), open_dataset(data), out=out, strict=strict)
+    return evaluate_bundle(open_or_refuse(path), open_dataset(data), out=out, strict=strict)
 
 
 def _print(evaluation: "Evaluation") -> None:
