@@ -134,6 +134,22 @@ def test_overlay_names_keep_a_uid_and_miss_no_case(
     assert stems == {"1.2.840.1", "1.2.840.2", "a", "A-2"}
 
 
+def test_overlays_of_long_names_are_written(
+    bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = io.BytesIO()
+    Image.fromarray(np.full((140, 180), 200, np.uint8)).save(data, "PNG")
+    long = "ü" * 117  # 234 bytes, 238 with the suffix
+    files = [tmp_path / "in" / f"{name}.png" for name in (f"{long}a", f"{long}b", "short")]
+    files[0].parent.mkdir()
+    for file in files:
+        file.write_bytes(data.getvalue())
+    out = tmp_path / "out"
+    assert run([*map(str, files), "--bundle", bundle, "--overlay", str(out)], monkeypatch) == 0
+    stems = {path.name.removesuffix(".overlay.png") for path in out.iterdir()}
+    assert stems == {"ü" * 90, "ü" * 90 + "-2", "short"}
+
+
 def test_an_overlay_folder_that_cannot_be_written_is_one_message(
     bundle: str,
     pictures: Path,

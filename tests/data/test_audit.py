@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import threading
 import time
 import weakref
@@ -114,6 +115,16 @@ def test_unreadable_files_are_listed_with_the_reason_and_the_rest_is_audited(
     assert str(builder.root) not in text.reason  # the path stands beside it
     assert groups(report.exact_duplicates) == [("file", ["0.png", "copy.png"])]
     assert [finding.key for finding in report.problems] == ["unreadable"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["pipe.png", "pipe.jpeg"])
+def test_a_pipe_that_is_named_like_a_picture_is_not_waited_for(builder: Builder, name: str) -> None:
+    builder.add(name, b"")
+    (builder.root / name).unlink()
+    os.mkfifo(builder.root / name)
+    assert paths(tuple(item.image for item in audit(builder.open()).unreadable)) == [name]
 
 
 def test_a_missing_file_is_unreadable(builder: Builder) -> None:

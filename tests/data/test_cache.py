@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 from collections import namedtuple
 from pathlib import Path
 
@@ -288,12 +289,34 @@ def alter_index(place: Path) -> None:
     (place / "index.json").write_text(json.dumps(index))
 
 
+def empty_pixels(place: Path) -> None:
+    (place / "pixels.npy").write_bytes(b"")
+
+
+def zip_pixels(place: Path) -> None:
+    (place / "pixels.npy").write_bytes(b"PK\x03\x04" + bytes(60))
+
+
+def nest_index(place: Path) -> None:
+    (place / "index.json").write_text("[" * 100_000)
+
+
 def lose_index(place: Path) -> None:
     (place / "index.json").unlink()
 
 
 @pytest.mark.parametrize(
-    "damage", [cut_pixels, lengthen_pixels, cut_index, alter_index, lose_index]
+    "damage",
+    [
+        cut_pixels,
+        lengthen_pixels,
+        empty_pixels,
+        zip_pixels,
+        cut_index,
+        alter_index,
+        nest_index,
+        lose_index,
+    ],
 )
 def test_a_damaged_cache_is_built_again(dataset, folder, damage):
     before = open_here(dataset, folder)
@@ -548,3 +571,30 @@ def test_bar_is_drawn_only_for_a_terminal(dataset, folder, monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     open_cache(dataset, size_px=4, folder=folder, show_progress=True)
     assert "Decoding" in capsys.readouterr().err
+
+
+def test_a_file_is_remembered_by_its_age_when_it_was_read(dataset, tmp_path, monkeypatch):
+    """A pass over many files takes longer than a clock's tick: its end says nothing of one."""
+    memo, late_ns = tmp_path / "memo.sqlite", [0]
+    clock = types.SimpleNamespace(time_ns=lambda: time.time_ns() + late_ns[0])
+    monkeypatch.setattr(content_hash, "time", clock)
+    read = content_hash.read_content
+
+    def read_slowly(*args):
+        content = read(*args)
+        late_ns[0] = 10**10
+        return content
+
+    for path in dataset.manifest.table["path"]:
+        (dataset.manifest.root / path).touch()
+    monkeypatch.setattr(content_hash, "read_content", read_slowly)
+    content_hash.hash_rows(dataset, memo=memo, max_workers=1)
+    reread = []
+
+    def note(dataset, row):
+        reread.append(row)
+        return read(dataset, row)
+
+    monkeypatch.setattr(content_hash, "read_content", note)
+    content_hash.hash_rows(dataset, memo=memo, max_workers=1)
+    assert 0 in reread  # the first file was read before the clock went on

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections import namedtuple
 
+import filelock
 import pytest
 
 from pneumoscope.core.errors import DownloadError, StorageError
@@ -402,3 +403,21 @@ def test_two_at_once_bring_it_once(get, server):
         thread.join()
     assert [path.read_bytes() == BODY for path in results] == [True] * 3
     assert len(server.requests) == 1
+
+
+def test_who_stops_waiting_leaves_the_lock_of_who_works(server, tmp_path, monkeypatch):
+    target = tmp_path / "out" / "file.npz"
+    target.parent.mkdir()
+    held = filelock.FileLock(f"{target}.part.lock")
+
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    with held:
+        monkeypatch.setattr("pneumoscope.data.download.filelock.FileLock.acquire", stop)
+        with pytest.raises(KeyboardInterrupt):
+            download(server.url, target, show_progress=False)
+        monkeypatch.undo()
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(f"{target}.part.lock").acquire(timeout=0)

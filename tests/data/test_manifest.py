@@ -264,6 +264,15 @@ def test_nested_parquet_columns_are_refused(tmp_path: Path) -> None:
         read_manifest(tmp_path / "set.parquet")
 
 
+@pytest.mark.parametrize("column", ["path", "age_years"])
+def test_raw_bytes_in_parquet_are_refused(tmp_path: Path, column: str) -> None:
+    table = pl.DataFrame({"path": ["a"], "target": [1], "patient_id": ["p"], "split": ["train"]})
+    table = table.with_columns(pl.Series(column, [b"\xff\xfe"]))
+    table.write_parquet(tmp_path / "set.parquet")
+    with pytest.raises(ManifestError, match=f"{column} holds lists, structs or raw bytes"):
+        read_manifest(tmp_path / "set.parquet")
+
+
 def test_write_then_read_is_the_same(tmp_path: Path) -> None:
     manifest = make_manifest(
         {

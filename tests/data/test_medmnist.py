@@ -1,4 +1,6 @@
+import io
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +133,18 @@ def test_images_damaged_inside_the_archive_are_unreadable(tmp_path: Path) -> Non
     with pytest.raises(UnreadableImageError, match="train_images cannot be read"):
         dataset.read(0)
     assert dataset.read(6).pixels.shape == (224, 224)
+
+
+def test_a_header_that_claims_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, make_arrays())
+    header = io.BytesIO()
+    claim = {"descr": "|u1", "fortran_order": False, "shape": (10**15, 1)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["train_labels.npy"] = header.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(DatasetError, match="fetch it again"):
+        open_medmnist(path)

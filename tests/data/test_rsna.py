@@ -82,6 +82,8 @@ def test_a_missing_image_is_named(root: Path) -> None:
         "a1,,,,,1",
         "a1,1,2,3,wide,1",
         "a1,1,2,3,inf,1",
+        "a1,1,2,0,4,1",
+        "a1,1,2,3,-4,1",
     ],
 )
 def test_a_wrong_label_row_is_refused(root: Path, row: str) -> None:

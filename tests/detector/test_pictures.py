@@ -85,3 +85,30 @@ def test_a_link_in_a_circle_and_a_pipe_do_not_hold_it_up(tmp_path: Path) -> None
     (tmp_path / "round").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     assert names(find_pictures([tmp_path]), tmp_path) == ["1.png"]
+
+
+def test_a_name_that_cannot_be_looked_up_costs_only_itself(tmp_path: Path) -> None:
+    make(tmp_path, "ok.jpeg")
+    long = tmp_path / f"{'x' * 300}.jpeg"
+    assert find_pictures([tmp_path / "ok.jpeg", long]) == [tmp_path / "ok.jpeg", long]
+
+
+def test_a_folder_within_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "open/a.png", "secret/b.png")
+    scan = os.scandir
+
+    def refuse(folder: str) -> object:
+        if Path(folder).name == "secret":
+            raise PermissionError(13, "Permission denied", folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    picture, failure = find_pictures([tmp_path])
+    assert picture == tmp_path / "open" / "a.png"
+    assert isinstance(failure, Failure)
+    assert failure.path == str(tmp_path / "secret")
+    assert "can't be read (Permission denied). Change its permissions." in failure.message
+    (only,) = [*find_pictures([tmp_path / "open", tmp_path / "secret"])[1:]]
+    assert "can't be read" in only.message

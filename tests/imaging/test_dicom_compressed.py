@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import compress
 from pydicom.uid import (
+    JPEG2000,
     UID,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
@@ -139,6 +140,40 @@ def test_overlay_bits_above_those_stored_are_ignored() -> None:
     with_overlay = stored | np.uint16(0x8000) * (stored % 2)
     plain, marked = (encode(make_file(values, bits=12)) for values in (stored, with_overlay))
     np.testing.assert_array_equal(read_dicom(marked).pixels, read_dicom(plain).pixels)
+
+
+def compressed_with_more_bits(stored: np.ndarray, syntax: UID, *, bits: int) -> bytes:
+    """Return a compressed file whose samples fill 16 bits, though its tags name fewer."""
+    file = make_file(stored, bits=16)
+    compress(file, syntax, generate_instance_uid=False)
+    file.BitsStored, file.HighBit = bits, bits - 1
+    return encode(file)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_bits_above_those_stored_are_ignored_in_compressed_files(syntax: UID) -> None:
+    stored = draw(12)
+    expected = read_dicom(encode(make_file(stored, bits=12))).pixels
+    with_overlay = stored | np.uint16(0x8000) * (stored % 2)
+    data = compressed_with_more_bits(with_overlay, syntax, bits=12)
+    np.testing.assert_array_equal(read_dicom(data).pixels, expected)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_a_sign_that_was_not_extended_is_read(syntax: UID) -> None:
+    stored = draw(12, is_signed=True)
+    expected = read_dicom(encode(make_file(stored, bits=12))).pixels
+    data = compressed_with_more_bits(stored & np.int16(0x0FFF), syntax, bits=12)
+    np.testing.assert_array_equal(read_dicom(data).pixels, expected)
+
+
+def test_what_lossy_compression_lifts_above_the_bits_stored_stays() -> None:
+    twelve = np.full(SHAPE, 4095, np.uint16)
+    frame = Image.fromarray(twelve + np.uint16(9))
+    buffer = io.BytesIO()
+    frame.save(buffer, "JPEG2000", irreversible=False, no_jp2=True)
+    data = wrap(buffer.getvalue(), JPEG2000, twelve, bits=12, WindowCenter=2048, WindowWidth=4096)
+    assert (read_dicom(data).pixels == 255).all()
 
 
 def jpeg_bytes(shape: tuple[int, int] = SHAPE) -> bytes:

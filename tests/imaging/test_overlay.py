@@ -133,3 +133,12 @@ def test_the_colour_map_is_even_to_the_eye() -> None:
     steps = np.diff(lightness)
     assert (steps > -0.05).all()
     assert steps.max() < 3 * steps.mean()
+
+
+@pytest.mark.parametrize("size", [(44_000, 400), (60_000, 300)])
+def test_tall_and_narrow_pictures_can_be_drawn(size: tuple[int, int]) -> None:
+    page = draw_overlay(
+        np.zeros(size, np.uint8), peak(3, 3), logit=1.0, threshold_logit=0.0, footer=FOOTER
+    )
+    assert page.width == MIN_WIDTH_PX
+    assert page.height > size[0]

@@ -156,6 +156,21 @@ def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     np.testing.assert_array_equal(read_raster(data).pixels, upright)
 
 
+def with_exif_at_the_end(orientation: int) -> bytes:
+    """Return a PNG whose eXIf chunk stands behind its pixels, as the standard allows."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(GRADIENT, "PNG", exif=exif)
+    at = data.index(b"eXIf") - 4
+    end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+    last = data.index(b"IEND") - 4
+    return data[:at] + data[end:last] + data[at:end] + data[last:]
+
+
+def test_an_orientation_behind_the_pixels_is_applied() -> None:
+    np.testing.assert_array_equal(read_raster(with_exif_at_the_end(3)).pixels, GRADIENT[::-1, ::-1])
+
+
 def test_damaged_exif_does_not_hide_the_picture() -> None:
     data = encode(GRADIENT, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01" * 40)
     assert read_raster(data).pixels.shape == (48, 64)

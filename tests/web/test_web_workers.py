@@ -1,8 +1,10 @@
 """Workers that are full, late, killed or short of memory; nothing may hang or get lost."""
 
+import asyncio
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +17,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from pneumoscope.detector.predict import load
+from pneumoscope.web.child_process import Child
+from pneumoscope.web.frames import pack_head
 
 URL = "/api/v1/predictions"
 
@@ -221,6 +225,8 @@ def test_client_that_leaves_takes_its_files_out_of_the_queue(
         for connection in connections:
             connection.close()
         until(lambda: server.log().count("outcome=gone") == 2)
+        # At once, and their bytes with them: they are paid for no longer.
+        until(lambda: "queue_files 0.0" in server.get("/metrics").body.decode())
         os.kill(pid, signal.SIGCONT)
         assert server.post(("b", data)).status == 200
         text = server.get("/metrics").body.decode()
@@ -228,6 +234,41 @@ def test_client_that_leaves_takes_its_files_out_of_the_queue(
         assert "held_bytes 0.0" in text
         # The file that the worker had already been given was answered for nobody.
         assert sum(map(float, re.findall(r"^pneumoscope_files_total.* ([\d.]+)$", text, re.M))) == 1
+        assert "never retrieved" not in server.log()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_child_is_ended_though_much_of_its_answer_lies_unread(at_once: bool) -> None:
+    """Then asyncio stops reading the pipe, and would never see its end."""
+    part = 1 << 23
+    code = f"""
+import sys, time
+for data in ({pack_head({}, 1 << 30)!r} + bytes({part}), bytes({part})):
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+    time.sleep(1)
+time.sleep(100)
+"""
+
+    async def end_in_mid_answer() -> int | None:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=1 << 20,
+        )
+        child = Child(process)
+        asked = asyncio.create_task(child.ask({}))
+        async with asyncio.timeout(20):
+            while len(process.stdout._buffer) < part:
+                await asyncio.sleep(0.01)
+            asked.cancel()
+            while not process.stdout._paused:
+                await asyncio.sleep(0.01)
+            await child.end(at_once=at_once)
+        return process.returncode
+
+    assert asyncio.run(end_in_mid_answer()) is not None
 
 
 def test_sigterm_ends_everything_well(start_server: Callable[..., Any]) -> None:

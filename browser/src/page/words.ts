@@ -78,6 +78,10 @@ export const words = {
     bundleHint: "A bundle of your own (.onnx) can be dropped, too.",
     pasted: (n: number) => `pasted-${n}`,
     nothing: "There was no picture in what was pasted.",
+    unread: (n: number) =>
+      n === 1
+        ? "One file or folder could not be read."
+        : `${n} files or folders could not be read.`,
     examples: "Or try an example",
     exampleCredit: "Kermany, Zhang, Goldbaum (2018), Mendeley Data V2, CC BY 4.0",
     example: (n: number) => `Example ${n}`,

@@ -3,6 +3,7 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { DeviceError, ServerDetector, ServerError, UsageError } from "../../src/core";
 import { WorkerClient } from "../../src/core/device/workerClient";
+import { readAnswers } from "./golden";
 
 const BASE = new URL("https://host.example/");
 
@@ -24,6 +25,41 @@ test("a token that a header can carry is sent", async () => {
   await expect(ServerDetector.open(BASE, { token: "abc~1" })).rejects.toBeInstanceOf(ServerError);
   expect(sent).toEqual(["Bearer abc~1"]);
 });
+
+test("an answer of another bundle than the card's is refused, not shown at its thresholds", async () => {
+  vi.stubGlobal("document", { baseURI: BASE.href });
+  const { card } = readAnswers();
+  const [answer] = readServerAnswers();
+  let running = "a".repeat(64);
+  vi.stubGlobal("fetch", async (url: URL) => {
+    if (String(url).includes("bundle")) return Response.json({ ...card, sha256: running });
+    return Response.json([{ ...answer, bundle: { ...answer.bundle, sha256: running } }]);
+  });
+  class Reader extends EventTarget {
+    postMessage({ id }: { id: number }): void {
+      const radiograph = { pixels: new Uint8Array(4), width: 2, height: 2 };
+      const data = { id, kind: "answer", value: radiograph };
+      queueMicrotask(() => this.dispatchEvent(new MessageEvent("message", { data })));
+    }
+    terminate(): void {}
+  }
+  vi.stubGlobal("Worker", Reader);
+  const detector = await ServerDetector.open(BASE);
+  expect((await detector.predict(new Uint8Array(4), "a.png")).prediction.bundle.sha256).toBe(
+    running,
+  );
+  running = "b".repeat(64);
+  await expect(detector.predict(new Uint8Array(4), "a.png")).rejects.toThrow("another bundle");
+});
+
+function readServerAnswers() {
+  const operating_point = { name: "usual", threshold: 0.5 };
+  const bundle = { name: "tiny", version: "1", sha256: "" };
+  const map = { height: 1, width: 1, values: [0] };
+  const known = { path: "a.png", sha256: "s", probability: 0.5, logit: 0, label: "pneumonia" };
+  const rest = { regions: [], warnings: [], image: { height: 2, width: 2 }, atypicality: 0 };
+  return [{ ...known, ...rest, operating_point, bundle, map, seconds: 1 }];
+}
 
 let worker: EventTarget;
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from pneumoscope.detector.card import RESEARCH_USE, BundleCard
 from pneumoscope.detector.pictures import OVERLAY_SUFFIX, SUFFIXES
 from pneumoscope.detector.prediction import Failure, Prediction
 from pneumoscope.detector.warnings_of_input import code_of
+
+_MAX_STEM_BYTES: Final = 180
 
 Answer = Prediction | Failure
 Show = Callable[[Answer], None]
@@ -86,7 +89,7 @@ class OverlayFolder:
         name = Path(prediction.path).name
         # Only a known suffix: a DICOM file may be named by its UID, which is full of dots.
         suffix = next((each for each in SUFFIXES if name.lower().endswith(each)), "")
-        stem = name[: len(name) - len(suffix)]
+        stem = _shortened(name[: len(name) - len(suffix)])
         free, n = stem, 1
         while free.lower() in self._taken:  # lower, as some file systems cannot tell a from A
             n += 1
@@ -97,6 +100,14 @@ class OverlayFolder:
         write_bytes(self.folder / f"{free}{OVERLAY_SUFFIX}", buffer.getvalue())
         self.n_written += 1
         return prediction
+
+
+def _shortened(stem: str) -> str:
+    """Return a stem that leaves room for the names that are made of it: 255 bytes hold a name."""
+    encoded = os.fsencode(stem)
+    if len(encoded) <= _MAX_STEM_BYTES:
+        return stem
+    return encoded[:_MAX_STEM_BYTES].decode("utf-8", errors="ignore")
 
 
 @contextmanager

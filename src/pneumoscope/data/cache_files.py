@@ -40,7 +40,10 @@ def read_index(file: Path, *, key: str, n_rows: int) -> tuple[dict[int, str], st
 
     Raises: OSError, ValueError: there is no such file, or it is damaged.
     """
-    index = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        index = json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("its index is nested beyond measure") from error
     if not isinstance(index, dict) or index.pop("checksum", None) != _checksum(index):
         raise ValueError("its index fails its own checksum")
     if index["schema"] != _SCHEMA or index["key"] != key:
@@ -56,12 +59,12 @@ def map_pixels(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
     Raises: OSError, ValueError: there is no such file, or it isn't wholly such an array.
     """
-    pixels = np.load(file, mmap_mode="r")
+    pixels = np.lib.format.open_memmap(file, mode="r")
     if pixels.shape != shape or pixels.dtype != np.uint8:
         raise ValueError(f"its array is {pixels.dtype} {pixels.shape}, not uint8 {shape}")
     if file.stat().st_size != pixels.offset + pixels.nbytes:
         raise ValueError("its array file has the wrong length")
-    return pixels  # type: ignore[no-any-return]
+    return pixels
 
 
 def clean_up(folder: Path, *, own: Path) -> None:

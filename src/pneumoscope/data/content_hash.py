@@ -65,6 +65,7 @@ def hash_rows(
     files = [dataset.manifest.root / path for path in dataset.manifest.table["path"].to_list()]
     keys = [os.fsencode(os.path.abspath(file)) for file in files]
     known = _recall(memo, keys)
+    fresh: dict[bytes, RowContent] = {}
 
     def hash_block(rows: range) -> list[RowContent]:
         block = []
@@ -74,7 +75,11 @@ def hash_rows(
             if remembered is not None and remembered.facts == facts:
                 block.append(remembered)
             else:
-                block.append(read_content(dataset, row))
+                started_ns = time.time_ns()
+                content = read_content(dataset, row)
+                if _is_settled(content, at_ns=started_ns):
+                    fresh[keys[row]] = content
+                block.append(content)
         return block
 
     starts = range(0, len(files), _ROWS_PER_TASK)
@@ -87,11 +92,6 @@ def hash_rows(
             advance(len(block))
     finally:
         executor.shutdown(cancel_futures=True)
-    fresh = {
-        key: content
-        for key, content in zip(keys, contents, strict=True)
-        if content != known.get(key) and _is_settled(content)
-    }
     _remember(memo, fresh)
     return contents
 
@@ -123,10 +123,11 @@ def file_facts(file: Path) -> FileFacts | None:
     )
 
 
-def _is_settled(content: RowContent) -> bool:
+def _is_settled(content: RowContent, *, at_ns: int) -> bool:
+    """Tell whether a file was so old when it was read that a later change shows in its times."""
     if not content.sha256 or content.facts is None:
         return False
-    return time.time_ns() - max(content.facts[1:]) > _SETTLED_NS
+    return at_ns - max(content.facts[1:]) > _SETTLED_NS
 
 
 def _recall(memo: Path, keys: list[bytes]) -> dict[bytes, RowContent]:

@@ -76,10 +76,13 @@ class FileDataset(Dataset):
     def read_bytes(self, row: int) -> bytes:
         """Return the file's bytes.
 
-        Raises: UnreadableImageError: the file is missing or cannot be read.
+        Raises: RadiographError: the file is missing, cannot be read, has no bytes, is no file
+            (a pipe), or is larger than any that is read.
         """
+        from pneumoscope.imaging.source import read_source
+
         try:
-            return self.path(row).read_bytes()
+            return read_source(self.path(row), name=self.describe_row(row))[0]
         except OSError as error:
             raise self._unreadable(row, error) from error
 

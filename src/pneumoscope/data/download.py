@@ -1,6 +1,5 @@
 """Download one file: with a progress bar, resumed where it was cut, checked before it is named."""
 
-import contextlib
 import errno
 import hashlib
 import http.client
@@ -83,9 +82,7 @@ def download(
                 transfer.run(n_attempts=n_attempts, show_progress=show_progress, sums=sums)
     except OSError as error:
         raise storage_error(destination, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            lock_file.unlink()
+    # The lock file stays: who deletes it may delete one that another process holds.
     return destination
 
 

@@ -22,6 +22,8 @@ def is_noted_as_generated(path: Path) -> bool:
     if path.suffix.lower() != _SUFFIX:
         return False
     try:
+        if not path.is_file():  # opening a pipe could wait for ever
+            return False
         with path.open("rb", buffering=0) as file:
             return GENERATED_NOTE.encode() in file.read(_BEGINNING)
     except (OSError, ValueError):

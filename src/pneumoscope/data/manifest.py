@@ -142,10 +142,11 @@ def _load(path: Path) -> pl.DataFrame:
             schema = pl.read_parquet_schema(path)
             _check_columns(list(schema), path)
             known = [name for name in COLUMNS if name in schema]
-            nested = [name for name in known if schema[name].is_nested()]
-            if nested:
+            odd = [name for name in known if schema[name].is_nested() or schema[name] == pl.Binary]
+            if odd:
                 raise ManifestError(
-                    f"{path}: {nested[0]} holds lists or structs. Write text, with JSON for boxes."
+                    f"{path}: {odd[0]} holds lists, structs or raw bytes. Write text, with JSON "
+                    "for boxes."
                 )
             return pl.read_parquet(path, columns=known)
         found = pl.read_csv(path, n_rows=0, infer_schema=False).columns

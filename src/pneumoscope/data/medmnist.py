@@ -17,7 +17,16 @@ from pneumoscope.data.manifest import SPLITS, Manifest, make_manifest
 SMALLEST_PX, LARGEST_PX = 28, 224
 
 # What reading a damaged, encrypted or foreign archive raises.
-_DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    RuntimeError,
+    MemoryError,  # its header claims more than there is
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class ArrayDataset(Dataset):

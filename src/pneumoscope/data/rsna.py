@@ -91,7 +91,10 @@ def _merge_labels(labels: pl.DataFrame, path: Path) -> pl.DataFrame:
     # A path is made of the id, so it must not have a slash, nor dots that lead elsewhere.
     bad_id = ~pl.col("patientId").str.contains(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
     box = [pl.col(name).cast(pl.Float64, strict=False) for name in _BOX]
-    has_box = pl.all_horizontal(number.is_finite().fill_null(False) for number in box)
+    has_box = pl.all_horizontal(
+        *(number.is_finite().fill_null(False) for number in box),
+        *((side > 0).fill_null(False) for side in box[2:]),
+    )
     wrong = labels.with_row_index("row", offset=1).filter(
         bad_id.fill_null(True)
         | ~pl.col("Target").is_in(["0", "1"]).fill_null(False)

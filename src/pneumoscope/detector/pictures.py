@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,8 @@ def find_pictures(names: Iterable[str | Path]) -> list[Path | Failure]:
     pattern (``**`` for all levels); what it matches is sorted and treated likewise. A name that
     does not exist at all is returned, so that reading it says so.
 
-    Returns: Paths, and a `Failure` in the place of each folder or pattern without any picture.
+    Returns: Paths, and a `Failure` in the place of each folder or pattern without any picture, and
+        for each folder within one that can't be read.
     Raises: UsageError: there is nothing to read at all.
     """
     found: list[Path | Failure] = []
@@ -38,21 +39,31 @@ def find_pictures(names: Iterable[str | Path]) -> list[Path | Failure]:
 
 def _expand(path: Path) -> list[Path | Failure]:
     kinds = f"{', '.join(SUFFIXES)} or DICOM files"
-    if path.is_dir():
-        inside = sorted(_walk(path))
-        return [*inside] or [_nothing(path, f"the folder has no {kinds}")]
+    if os.path.isdir(path):  # unlike Path.is_dir, False for what may not be looked at
+        return _inside(path) or [_nothing(path, f"the folder has no {kinds}")]
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
     # A dict, because `**` matches a folder as well as each file in it.
     files = dict.fromkeys(
-        file for match in matches for file in (sorted(_walk(match)) if match.is_dir() else [match])
+        file for match in matches for file in (_inside(match) if os.path.isdir(match) else [match])
     )
     return [*files] or [_nothing(path, "the pattern matches no picture")]
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+def _inside(folder: Path) -> list[Path | Failure]:
+    """Return the pictures of a folder, and behind them each folder in it that can't be read."""
+    failures: list[Failure] = []
+
+    def note(error: OSError) -> None:
+        reason = f"the folder can't be read ({error.strerror or error})"
+        failures.append(_nothing(Path(error.filename), reason, advice="Change its permissions."))
+
+    return [*sorted(_walk(folder, on_error=note)), *failures]
+
+
+def _walk(folder: Path, *, on_error: Callable[[OSError], None]) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if not name.startswith(".") and _is_picture(Path(parent, name)):
@@ -74,7 +85,5 @@ def _is_picture(path: Path) -> bool:
         return False
 
 
-def _nothing(path: Path, reason: str) -> Failure:
-    return Failure(
-        path=str(path), type="NoPictureError", message=f"{path}: {reason}. Check the path."
-    )
+def _nothing(path: Path, reason: str, *, advice: str = "Check the path.") -> Failure:
+    return Failure(path=str(path), type="NoPictureError", message=f"{path}: {reason}. {advice}")

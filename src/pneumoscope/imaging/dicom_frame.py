@@ -23,6 +23,7 @@ _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _HTJ2K = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (201, 202, 203))
 _RLE = "1.2.840.10008.1.2.5"
+LOSSLESS = frozenset((*_JPEG_LOSSLESS, _JPEG_LS[0], _JPEG_2000[0], *_HTJ2K[:2], _RLE))
 COMPRESSED = frozenset((*_JPEG, *_JPEG_LOSSLESS, *_JPEG_LS, *_JPEG_2000, *_HTJ2K, _RLE))
 
 

@@ -59,6 +59,7 @@ def draw_overlay(
     picture = _colour(pixels, local, low=low, high=high)
     height, width = pixels.shape
     scale = max(12, round(math.sqrt(height * width) / 42))  # of the letters, in pixels
+    scale = min(scale, max(width, MIN_WIDTH_PX) // 12)  # a tall, narrow picture has no more room
     _draw_regions(picture, regions, size_px=scale)
     head = _heading(max(width, MIN_WIDTH_PX), title, subtitle, size_px=scale)
     foot = _legend(head.width, low=low, high=high, footer=footer, size_px=scale)

@@ -21,7 +21,7 @@ from pydicom.uid import (
 
 from pneumoscope.core.errors import ImageTooLargeError, RadiographError
 from pneumoscope.core.types import Radiograph
-from pneumoscope.imaging.dicom_frame import COMPRESSED, decode_frame
+from pneumoscope.imaging.dicom_frame import COMPRESSED, LOSSLESS, decode_frame
 from pneumoscope.imaging.dicom_tags import (
     age_years,
     check_modality,
@@ -143,7 +143,7 @@ def _stored_values(file: Dataset, title: str) -> NDArray[np.int32]:
             "Convert it to Explicit VR Little Endian, for example with dcmdjpeg or gdcmconv --raw",
         )
     try:
-        return decode_frame(
+        values = decode_frame(
             get_frame(file.PixelData, 0, number_of_frames=1),
             syntax=syntax,
             width_px=file.Columns,
@@ -158,6 +158,8 @@ def _stored_values(file: Dataset, title: str) -> NDArray[np.int32]:
             f"has pixel data ({syntax.name}) that cannot be decoded: {reason}",
             "Export it again from where it came, uncompressed if that can be chosen",
         ) from error
+    # What was lossy may lie a little above the bits stored: that is part of the value.
+    return _cut_to_stored(values, file) if syntax in LOSSLESS else values
 
 
 def _native_values(file: Dataset, syntax: UID, title: str) -> NDArray[np.int32]:
@@ -175,12 +177,19 @@ def _native_values(file: Dataset, syntax: UID, title: str) -> NDArray[np.int32]:
         # Bytes in 16-bit words, each of them turned round (PS3.5, A.3).
         data = np.frombuffer(data, ">u2", len(data) // 2).astype("<u2").tobytes()
     stored = np.frombuffer(data, f"{order}u{n_bytes}", file.Rows * file.Columns)
-    # The bits above those stored are no part of the value; old files hide overlays there.
-    values = stored.astype(np.int32)
+    values = stored.astype(np.int32).reshape(file.Rows, file.Columns)
+    return _cut_to_stored(values, file)
+
+
+def _cut_to_stored(values: NDArray[np.int32], file: Dataset) -> NDArray[np.int32]:
+    """Return the values, changed in place, without the bits above those stored (BitsStored).
+
+    These are no part of the value: old files hide overlays there, or leave out a number's sign.
+    """
     values &= (1 << file.BitsStored) - 1
     if file.PixelRepresentation == 1:
         values[values >= 1 << (file.BitsStored - 1)] -= 1 << file.BitsStored
-    return values.reshape(file.Rows, file.Columns)
+    return values
 
 
 def _display_values(stored: NDArray[np.int32], file: Dataset, title: str) -> NDArray[np.uint8]:

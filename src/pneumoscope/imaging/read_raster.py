@@ -102,7 +102,6 @@ def _decode(data: bytes, title: str, max_pixels: int, scaled_to_px: int | None) 
             raise _truncated(title)
     with quiet_warnings():
         image: Image.Image = _PLUGINS[kind](io.BytesIO(data))
-        orientation = _read_orientation(image)
     check_size(title, width_px=image.width, height_px=image.height, max_pixels=max_pixels)
     if getattr(image, "n_frames", 1) > 1:
         raise UnreadableImageError(
@@ -119,6 +118,8 @@ def _decode(data: bytes, title: str, max_pixels: int, scaled_to_px: int | None) 
     scale = jpeg_scale(full_size, scaled_to_px) if has_scales else 1
     set_scale(image, scale)
     image.load()
+    with quiet_warnings():
+        orientation = _read_orientation(image)  # now: a PNG's may stand behind its pixels
     if kind == "JPEG" and is_filled_up(image, data, jpeg_end, scale):
         raise _truncated(title)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:

@@ -1,6 +1,7 @@
 """The server's side of one worker process: start it, ask it, end it."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -96,8 +97,21 @@ class Child:
         """End the process: ask it to, or kill it; return when it is gone."""
         if self._process.stdin is not None:
             self._process.stdin.close()
+        # A process counts as ended once its pipes are at their end, too, and asyncio stops reading
+        # a pipe while much of it lies unread: what is left of an answer would keep us here.
+        unread = asyncio.ensure_future(self._read_to_the_end())
         if not at_once:
             await asyncio.wait([self._ended], timeout=within_s)
         if not self._ended.done():
             self._process.kill()
-        await self._ended
+        try:
+            await self._ended
+        finally:
+            unread.cancel()
+
+    async def _read_to_the_end(self) -> None:
+        """Throw away what the process still says."""
+        stdout = self._process.stdout
+        with contextlib.suppress(ConnectionError):
+            while stdout is not None and await stdout.read(_BUFFER_BYTES):
+                pass

@@ -213,7 +213,7 @@ async def _answer(
     for job in jobs:
         job.charge = charge
     context.pool.submit(jobs)
-    answers = asyncio.gather(*(job.reply for job in jobs), return_exceptions=True)
+    answers = asyncio.ensure_future(asyncio.wait([job.reply for job in jobs]))
     gone = asyncio.create_task(_wait_until_gone(request))
     try:
         await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -224,7 +224,9 @@ async def _answer(
         replies = [job.reply.result() for job in jobs]
     finally:
         gone.cancel()
-        answers.cancel()  # and with it whatever still waits
+        answers.cancel()
+        for job in jobs:  # whatever still waits
+            job.reply.cancel()
     record = record_of(request.scope)
     for facts, _ in replies:
         context.metrics.count_file(facts)

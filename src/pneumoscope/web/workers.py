@@ -1,6 +1,7 @@
 """A bounded pool of worker processes, one file at a time each; no threads, only the event loop."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -8,6 +9,7 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from pneumoscope.detector.prediction import Failure
@@ -142,8 +144,17 @@ class WorkerPool:
                 self._settings.queue_s, job.fail, "QueueTimeout", "no worker was free in time."
             )
             self._waiting.append(job)
+            job.reply.add_done_callback(partial(self._forget, job))
         self._wake(len(jobs))
         self._count()
+
+    def _forget(self, job: Job, _: "Future[Reply]") -> None:
+        """Let go of a file that nobody waits for any more: its bytes are no longer paid for."""
+        with contextlib.suppress(ValueError):  # a worker has it
+            self._waiting.remove(job)
+            self._count()
+        if job.expiry is not None:
+            job.expiry.cancel()
 
     def _wake(self, n_workers: int) -> None:
         while n_workers and self._idle:

@@ -190,6 +190,20 @@ def test_compressed_dicom(
     assert_as_at_the_shell(core, helpers.encode(file))
 
 
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_bits_above_those_stored(syntax: Any, core: Any, load_test_module: Load) -> None:
+    helpers = load_test_module("imaging/test_dicom_compressed.py")
+    stored = helpers.draw(12)
+    with_overlay = stored | np.uint16(0x8000) * (stored % 2)
+    data = helpers.compressed_with_more_bits(with_overlay, syntax, bits=12)
+    assert_as_at_the_shell(core, data)
+
+
+def test_orientation_behind_the_pixels(core: Any, load_test_module: Load) -> None:
+    data = load_test_module("imaging/test_read_raster.py").with_exif_at_the_end(6)
+    assert_as_at_the_shell(core, data)
+
+
 @pytest.mark.parametrize("predictor", range(1, 8))
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("options", [{}, {"rows_per_restart": 4}, {"shift": 3}])

@@ -43,7 +43,7 @@ export function readPngParts(bytes: Uint8Array, title: string): PngParts {
     if (kind === "IDAT") parts.data.push(body);
     else if (kind === "PLTE") parts.palette = body;
     else if (kind === "tRNS") parts.transparency = body;
-    else if (kind === "eXIf" && !hasData) parts.exif = body;
+    else if (kind === "eXIf") parts.exif = body;
     else if (kind === "acTL" && !hasData) checkFrames(body, title);
   }
   if (parts === null || parts.data.length === 0) throw damaged(title, "no image data");

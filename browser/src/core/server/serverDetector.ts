@@ -87,7 +87,14 @@ export class ServerDetector implements Detector {
     const form = new FormData();
     form.append("files", new Blob([bytes]), name);
     const response = await request(url, this.token, { method: "POST", body: form });
-    return readAnswer(await response.json().catch(() => null), this.card);
+    const answer = readAnswer(await response.json().catch(() => null), this.card);
+    // Its operating points are another bundle's: this card's thresholds would be wrong for it.
+    if (answer.prediction.bundle.sha256 !== this.identity.sha256) {
+      throw new ServerError(
+        "The server now has another bundle than when this page was opened. Reload the page.",
+      );
+    }
+    return answer;
   }
 }
 

@@ -3,7 +3,7 @@
 import type { Prediction } from "../../core";
 import { shortHash } from "../format";
 import { cardOf } from "../state/point";
-import { inView } from "../state/radiographs";
+import { selectedRadiograph } from "../state/radiographs";
 import { words } from "../words";
 
 const text = words.answer;
@@ -11,7 +11,7 @@ const text = words.answer;
 export function Facts({ prediction }: { prediction: Prediction }) {
   const { bundle, milliseconds, where, image, sha256, atypicality } = prediction;
   const threshold = cardOf(prediction)?.atypicality.threshold;
-  const radiograph = inView.value?.radiograph;
+  const radiograph = selectedRadiograph.value;
   return (
     <section class="part" aria-labelledby="facts-heading">
       <h3 id="facts-heading">{text.facts}</h3>

@@ -32,7 +32,10 @@ export async function takeDrop(data: DataTransfer): Promise<void> {
     takeFiles([...data.files]);
     return;
   }
-  takeFiles((await Promise.all(entries.map(filesOf))).flat());
+  const found = await Promise.all(entries.map(filesOf));
+  takeFiles(found.flatMap(({ files }) => files));
+  const nUnread = found.reduce((sum, { nUnread }) => sum + nUnread, 0);
+  if (nUnread > 0) tell(words.add.unread(nUnread), "problem");
 }
 
 /** Take a pasted picture. Browsers call every one of them "image.png". */
@@ -56,19 +59,33 @@ function isBundle(file: File): boolean {
   return file.name.toLowerCase().endsWith(".onnx");
 }
 
-async function filesOf(entry: FileSystemEntry): Promise<File[]> {
-  if (entry.isFile) {
-    return [
-      await new Promise<File>((take, fail) => (entry as FileSystemFileEntry).file(take, fail)),
-    ];
+/** Return the files of an entry, and how many files and folders in it could not be read. */
+async function filesOf(entry: FileSystemEntry): Promise<{ files: File[]; nUnread: number }> {
+  try {
+    if (entry.isFile) return { files: [await fileOf(entry as FileSystemFileEntry)], nUnread: 0 };
+    const inside = await entriesOf(entry as FileSystemDirectoryEntry);
+    const found = await Promise.all(inside.map(filesOf));
+    return {
+      files: found.flatMap(({ files }) => files),
+      nUnread: found.reduce((sum, { nUnread }) => sum + nUnread, 0),
+    };
+  } catch {
+    return { files: [], nUnread: 1 };
   }
-  const reader = (entry as FileSystemDirectoryEntry).createReader();
+}
+
+function fileOf(entry: FileSystemFileEntry): Promise<File> {
+  return new Promise((take, fail) => entry.file(take, fail));
+}
+
+async function entriesOf(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
+  const reader = folder.createReader();
   const inside: FileSystemEntry[] = [];
   // A reader gives a folder in portions; an empty one is the end.
   for (let portion = await next(reader); portion.length > 0; portion = await next(reader)) {
     inside.push(...portion);
   }
-  return (await Promise.all(inside.map(filesOf))).flat();
+  return inside;
 }
 
 function next(reader: FileSystemDirectoryReader): Promise<FileSystemEntry[]> {

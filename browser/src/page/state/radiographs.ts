@@ -1,6 +1,6 @@
 /** Whole pictures of the radiographs looked at last; older ones are read again when wanted. */
 
-import { effect, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { type Radiograph, readRadiograph } from "../../core";
 import { tell } from "./announce";
 import { type Item, items, selected } from "./items";
@@ -10,6 +10,11 @@ const MAX_BYTES = 1 << 28;
 
 /** The picture in the viewer, and whose it is. */
 export const inView = signal<{ id: number; radiograph: Radiograph } | null>(null);
+
+/** That picture, if it is the selected item's own: another's facts must not stand beside it. */
+export const selectedRadiograph = computed(() =>
+  inView.value?.id === selected.value?.id ? (inView.value?.radiograph ?? null) : null,
+);
 
 const kept = new Map<number, Radiograph>(); // the one used last comes last
 

@@ -9,7 +9,7 @@ import type { Codecs } from "./codecs";
 import { toDisplayValues } from "./display";
 import { decodeFrame } from "./frame";
 import { checkModality, readTags, refused, type Tags } from "./tags";
-import { COMPRESSED, EXPLICIT_BIG_ENDIAN, NATIVE, syntaxName } from "./transferSyntax";
+import { COMPRESSED, EXPLICIT_BIG_ENDIAN, LOSSLESS, NATIVE, syntaxName } from "./transferSyntax";
 
 const PIXEL_DATA = "x7fe00010";
 const HEADER_BYTES = 2 ** 24; // more than the elements beside the pixels ever need
@@ -99,7 +99,9 @@ async function readStoredValues(
     );
   }
   try {
-    return await decodeFrame(readFragments(file), tags, codecs);
+    const values = await decodeFrame(readFragments(file), tags, codecs);
+    // What was lossy may lie a little above the bits stored: that is part of the value.
+    return LOSSLESS.has(syntax) ? cutToStored(values, tags) : values;
   } catch (error) {
     if (error instanceof PneumoscopeError || isOutOfMemory(error)) throw error;
     const reason = error instanceof Error ? error.message.split("\n")[0] : "its decoder failed";
@@ -127,7 +129,7 @@ function readFragments(file: DataSet): Uint8Array<ArrayBuffer> {
 }
 
 function readNativeValues(file: DataSet, tags: Tags, title: string): Int32Array {
-  const { bitsAllocated, bitsStored, isSigned, syntax } = tags;
+  const { bitsAllocated, syntax } = tags;
   const nPixels = tags.rows * tags.columns;
   const nBytes = bitsAllocated / 8;
   const { dataOffset, length, vr } = file.elements[PIXEL_DATA];
@@ -144,16 +146,26 @@ function readNativeValues(file: DataSet, tags: Tags, title: string): Int32Array 
   const isBig = syntax === EXPLICIT_BIG_ENDIAN;
   // Bytes in 16-bit words, each of them turned round (PS3.5, A.3).
   const isTurned = isBig && nBytes === 1 && vr === "OW";
-  const mask = 2 ** bitsStored - 1;
-  const signBit = isSigned ? 2 ** (bitsStored - 1) : Number.POSITIVE_INFINITY;
   const values = new Int32Array(nPixels);
   for (let index = 0; index < nPixels; index++) {
-    const stored =
+    values[index] =
       nBytes === 1
         ? bytes[isTurned ? index ^ 1 : index]
         : bytes[2 * index + (isBig ? 1 : 0)] | (bytes[2 * index + (isBig ? 0 : 1)] << 8);
-    // The bits above those stored are no part of the value; old files hide overlays there.
-    const value = stored & mask;
+  }
+  return cutToStored(values, tags);
+}
+
+/**
+ * Return the values, changed in place, without the bits above those stored (BitsStored).
+ *
+ * These are no part of the value: old files hide overlays there, or leave out a number's sign.
+ */
+function cutToStored(values: Int32Array, { bitsStored, isSigned }: Tags): Int32Array {
+  const mask = 2 ** bitsStored - 1;
+  const signBit = isSigned ? 2 ** (bitsStored - 1) : Number.POSITIVE_INFINITY;
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index] & mask;
     values[index] = value >= signBit ? value - mask - 1 : value;
   }
   return values;

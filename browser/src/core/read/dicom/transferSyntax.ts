@@ -31,6 +31,12 @@ const CODED: Record<string, [Coding, string]> = {
 export const NATIVE: ReadonlySet<string> = new Set(Object.keys(NATIVE_NAMES));
 export const COMPRESSED: ReadonlySet<string> = new Set(Object.keys(CODED));
 
+/** Compressed without loss: every bit of a value is the one that was stored. */
+export const LOSSLESS: ReadonlySet<string> = new Set([
+  ...["57", "70", "80", "90", "201", "202"].map((last) => `1.2.840.10008.1.2.4.${last}`),
+  RLE,
+]);
+
 /** Return the decoder of one of `COMPRESSED`. */
 export function codingOf(syntax: string): Coding {
   return CODED[syntax][0];
