@@ -269,6 +269,14 @@ def test_reported_figures_stand_beside_ours_of_the_same_kind(table, name, oracle
     assert row.difference == pytest.approx(row.ours - 0.5)
 
 
+@pytest.mark.parametrize("name", ["auroc", "AUC", "test_auc"])
+def test_a_reported_auroc_stands_beside_ours(table, name) -> None:
+    predictions = Predictions(table)
+    (row,) = beside_reported({name: 0.5}, runs=[predictions])
+    assert row.ours == pytest.approx(sk.roc_auc_score(predictions.target, predictions.logit))
+    assert row.ours_is == "AUROC"
+
+
 def test_reported_figure_of_no_known_kind_is_undefined(table) -> None:
     (row,) = beside_reported({"kappa": 0.7}, runs=[Predictions(table)])
     assert np.isnan(row.ours)

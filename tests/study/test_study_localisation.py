@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pneumoscope.core.errors import UnreadableImageError
 from pneumoscope.core.types import Region
 from pneumoscope.data.dataset import Dataset, FileDataset
 from pneumoscope.data.manifest import make_manifest
 from pneumoscope.data.predictions import Predictions, make_predictions
+from pneumoscope.detector.card import CalibrationCard
 from pneumoscope.detector.regions import find_regions
 from pneumoscope.metrics.localisation import mean_best_iou, pointing_game, rsna_score
 from pneumoscope.report.results import Localisation
@@ -19,6 +21,7 @@ from pneumoscope.study.localisation import (
     has_boxes,
     mean_box,
     measure_localisation,
+    measured_mean,
     spread,
 )
 from pneumoscope.training.maps import Maps
@@ -168,3 +171,39 @@ def test_spread_takes_both_ends() -> None:
     rows = np.arange(10, 30)
     assert spread(rows, 3).tolist() == [10, 20, 29]
     assert spread(rows, 20).tolist() == rows.tolist()
+
+
+def test_regions_are_those_at_the_calibrated_threshold(marked, predictions, maps) -> None:
+    """A bundle's probability is no plain sigmoid; asked for by the point's logit it is the same."""
+    rule = CalibrationCard(temperature=2.0, bias=-0.7, fitted_on="tuning", n=10)
+    plain, calibrated = (
+        measure_localisation(
+            marked, TEST, predictions, maps, threshold=p, training_rows=TRAINING, calibration=c
+        )
+        for p, c in ((0.5, None), (1 / (1 + np.exp(0.7 / 2)), rule))
+    )
+    assert calibrated.rows == plain.rows
+    other = measure_localisation(
+        marked, TEST, predictions, maps, threshold=0.9, training_rows=TRAINING, calibration=rule
+    )
+    assert other.rows != plain.rows
+
+
+def test_a_training_radiograph_that_cannot_be_read_gives_no_box(marked, monkeypatch) -> None:
+    whole = type(marked).read
+
+    def read(self, row):
+        if row == TRAINING[0]:
+            raise UnreadableImageError("damaged")
+        return whole(self, row)
+
+    before = mean_box(marked, TRAINING)
+    monkeypatch.setattr(type(marked), "read", read)
+    assert mean_box(marked, TRAINING) == mean_box(marked, TRAINING[1:]) != before
+
+
+def test_a_share_that_no_resample_changes_has_no_interval() -> None:
+    found = measured_mean(np.ones(30), np.arange(30).astype(str))
+    assert found.value == 1.0
+    assert np.isnan(found.low)
+    assert "no interval" in found.method

@@ -16,7 +16,7 @@ from pneumoscope.data.manifest import Manifest
 from pneumoscope.data.open import open_dataset
 from pneumoscope.training import fit
 from pneumoscope.training.checkpoint_io import read_checkpoint
-from pneumoscope.training.classifier import balanced_class_weights, tuning_figures
+from pneumoscope.training.classifier import Classifier, balanced_class_weights, tuning_figures
 from pneumoscope.training.inference import load_network, predict_rows, sigmoid
 from pneumoscope.training.keeper import HISTORY_COLUMNS
 from pneumoscope.training.recipe import Recipe
@@ -192,6 +192,25 @@ def test_a_diverging_loss_stops_with_the_reason_and_keeps_the_last_good_epoch(
     assert all(torch.isfinite(value).all() for value in weights.values())
     with pytest.raises(RunError, match="has not finished"):
         open_run(tmp_path / "run")
+
+
+def test_a_last_step_that_diverges_is_no_good_epoch(
+    dataset: Dataset, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training loss has not seen the weights that its last step made; the tuning split has."""
+    end_of_epoch = Classifier.on_validation_epoch_start
+
+    def spoil(self: Classifier) -> None:
+        end_of_epoch(self)
+        if self.current_epoch == 1:
+            with torch.no_grad():
+                next(iter(self.network.parameters())).fill_(float("nan"))
+
+    monkeypatch.setattr(Classifier, "on_validation_epoch_start", spoil)
+    with pytest.raises(DivergedError, match=r"tuning split are no numbers any more in epoch 2"):
+        train(tiny, dataset, tmp_path / "run")
+    weights = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["state_dict"]
+    assert all(torch.isfinite(value).all() for value in weights.values())
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(

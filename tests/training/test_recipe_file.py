@@ -114,3 +114,8 @@ def test_every_key_of_the_schema_is_explained() -> None:
         return found
 
     assert unexplained(Recipe) == []
+
+
+def test_class_weights_that_the_loss_would_ignore_are_refused() -> None:
+    with pytest.raises(RecipeError, match="focal loss has none. Set training.focal_alpha"):
+        load_recipe("pneunet", changes=["training.class_weights=balanced"])

@@ -16,11 +16,13 @@ def to_probability(logit: float, calibration: CalibrationCard | None = None) -> 
     return math.exp(scaled) / (1 + math.exp(scaled))
 
 
-def to_logit(probability: float, calibration: CalibrationCard) -> float:
-    """Return the uncalibrated logit of a calibrated probability; infinite at 0 and 1."""
+def to_logit(probability: float, calibration: CalibrationCard | None = None) -> float:
+    """Return the uncalibrated logit of a probability; infinite at 0 and 1. None: plain sigmoid."""
     if probability <= 0:
         return -math.inf
     if probability >= 1:
         return math.inf
     scaled = math.log(probability) - math.log1p(-probability)
+    if calibration is None:
+        return scaled
     return scaled * calibration.temperature - calibration.bias

@@ -32,6 +32,7 @@ from pneumoscope.report.results import (
 from pneumoscope.study.evaluate import check_both_were_read, check_folder, write_results
 from pneumoscope.study.localisation import has_boxes, measure_localisation
 from pneumoscope.study.measurement import (
+    BALANCED,
     HALF,
     classification_report,
     confusion_at,
@@ -122,8 +123,9 @@ def evaluate_bundle(
                 rows,
                 predictions,
                 maps,
-                threshold=card.operating_points[0].threshold,
+                threshold=_shown_at(card).threshold,
                 training_rows=roles.training,
+                calibration=card.calibration,
             )
             if has_boxes(dataset, rows)
             else None
@@ -164,6 +166,12 @@ def _answer(
         dataset.manifest.table[kept], logit=logit, probability=np.array(probabilities)
     )
     return np.array(kept), predictions, Maps(logit=logit, cam=np.stack(cams)), n_atypical
+
+
+def _shown_at(card: BundleCard) -> PointCard:
+    """Return the point at which regions are measured: the balanced one, the first without it."""
+    named = (point for point in card.operating_points if point.name == BALANCED)
+    return next(named, card.operating_points[0])
 
 
 def _point(point: PointCard, predictions: Predictions, *, n_tuning: int) -> PointResult:

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pneumoscope.core.errors import RadiographError
 from pneumoscope.core.types import Region
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.predictions import Predictions
+from pneumoscope.detector.card import CalibrationCard
+from pneumoscope.detector.logit_scale import to_logit
 from pneumoscope.detector.regions import find_regions
 from pneumoscope.metrics.bootstrap import bootstrap_by_patient
 from pneumoscope.metrics.localisation import (
@@ -78,6 +81,7 @@ def measure_localisation(
     *,
     threshold: float,
     training_rows: NDArray[np.int64],
+    calibration: CalibrationCard | None = None,
 ) -> Localisation:
     """Return pointing game, mean best IoU and RSNA score, beside the two that do not look.
 
@@ -90,10 +94,11 @@ def measure_localisation(
         maps: Of those rows, in their order.
         threshold: The operating point: regions are shown at or above this probability.
         training_rows: Of the manifest; their boxes give the size of the baselines' box.
+        calibration: Of the probabilities; None where they are the logits' plain sigmoid.
 
     Raises: RadiographError: a radiograph can't be read any more.
     """
-    threshold_logit = _logit(threshold)
+    threshold_logit = to_logit(threshold, calibration)
     texts = dataset.manifest.table["boxes"][rows.tolist()].to_list()
     boxes = [boxes_of(text) for text in texts]
     is_known = np.array([bool(truth) for truth in boxes]) | ~predictions.target
@@ -143,12 +148,16 @@ def mean_box(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[float, float] |
     """Return the mean width and height of boxes, as shares of their pictures'; None without any.
 
     Of more than 256 radiographs with boxes, 256 are taken, evenly spread: their files are read.
+    One that can't be read counts for nothing, as in training.
     """
     texts = dataset.manifest.table["boxes"][rows.tolist()].to_list()
     marked = [row for row, text in zip(rows.tolist(), texts, strict=True) if boxes_of(text)]
     shares = []
     for row in spread(np.array(marked, dtype=np.int64), _MAX_MEASURED_BOXES):
-        picture = dataset.read(int(row))
+        try:
+            picture = dataset.read(int(row))
+        except RadiographError:
+            continue
         for box in boxes_of(dataset.manifest.table["boxes"][int(row)]):
             shares.append((box.width / picture.width_px, box.height / picture.height_px))
     if not shares:
@@ -176,12 +185,16 @@ def measured_mean(values: ArrayLike, patient_id: NDArray[np.str_]) -> Measured:
     if not counts.any():
         return Measured(value=math.nan, low=math.nan, high=math.nan, n=0, method="none")
     low, high = bootstrap_by_patient(np.mean, patient_id[counts], array[counts])
+    method = "bootstrap by patient"
+    if low == high:  # all alike: that says nothing about another sample
+        low, high = math.nan, math.nan
+        method = f"{method} (no resample differs: no interval)"
     return Measured(
         value=float(array[counts].mean()),
         low=low,
         high=high,
         n=int(np.count_nonzero(counts)),
-        method="bootstrap by patient",
+        method=method,
     )
 
 
@@ -238,10 +251,3 @@ def _mean_scores(draws: Sequence[_Scores]) -> _Scores:
         best_iou=np.mean([draw.best_iou for draw in draws], axis=0).tolist(),
         rsna=np.mean([draw.rsna for draw in draws], axis=0).tolist(),
     )
-
-
-def _logit(probability: float) -> float:
-    """Return the logit of a run's probability, which is its plain sigmoid."""
-    if not 0 < probability < 1:
-        return math.copysign(math.inf, probability - 0.5)
-    return math.log(probability) - math.log1p(-probability)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pneumoscope.core.types import Estimate, OperatingPoint
 from pneumoscope.data.predictions import Predictions
 from pneumoscope.metrics.confusion import ConfusionMatrix
+from pneumoscope.metrics.curves import auroc
 from pneumoscope.metrics.delong import delong_estimate
 from pneumoscope.metrics.measure import measure_at
 from pneumoscope.metrics.operating_point import choose_operating_points
@@ -96,7 +97,7 @@ def measure_subgroups(
             for point, threshold in thresholds.items()
         }
         rows = is_member | ~target
-        auroc = delong_estimate(
+        area = delong_estimate(
             predictions.probability[rows],
             target[rows],
             patient_id=predictions.patient_id[rows],
@@ -106,7 +107,7 @@ def measure_subgroups(
                 name=name,
                 n=int(np.count_nonzero(is_member)),
                 sensitivity=measured(sensitivity),
-                auroc=Measured.of(auroc),
+                auroc=Measured.of(area),
             )
         )
     return results
@@ -164,6 +165,9 @@ def beside_reported(
         kind = _kind(name)
         if kind == "loss":
             ours, ours_is = float(np.mean(losses)), "log loss, without regularisers"
+        elif kind == "auroc":
+            areas = [auroc(run.logit, run.target) for run in runs]
+            ours, ours_is = float(np.mean(areas)), "AUROC"
         elif kind in _FIGURES:
             ours_is, figure = _FIGURES[kind]
             ours = float(np.mean([figure(matrix) for matrix in matrices]))
@@ -223,6 +227,7 @@ _FIGURES: dict[str, tuple[str, Callable[[ConfusionMatrix], float]]] = {
 }
 _SYNONYMS = {
     "acc": "accuracy",
+    "auc": "auroc",
     "ppv": "precision",
     "sensitivity": "recall",
     "npv": "normal precision",
@@ -234,7 +239,7 @@ def _kind(name: str) -> str:
     words: list[str] = _WORD.findall(name.lower())
     for word in words:
         kind = _SYNONYMS.get(word, word)
-        if kind == "loss":
+        if kind in ("loss", "auroc"):
             return kind
         if kind in _FIGURES:
             is_normal = "normal" in words and f"normal {kind}" in _FIGURES

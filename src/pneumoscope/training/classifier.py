@@ -179,6 +179,8 @@ class Classifier(pl.LightningModule):
         """Work out the epoch's figures. Raises: DivergedError: the loss is no longer a number."""
         self._check_loss(self._n_steps_done)
         logit = torch.cat([logits for logits, _ in self._tuning])
+        if not bool(torch.isfinite(logit).all()):  # the last step's weights: no loss has seen them
+            raise self._diverged("the answers to the tuning split are no numbers any more")
         target = torch.cat([targets for _, targets in self._tuning])
         self.epoch_figures = {
             "training_loss": float(self._loss_sum) / self._n_seen,
@@ -216,12 +218,16 @@ class Classifier(pl.LightningModule):
 
     def _check_loss(self, step: int) -> None:
         if not bool(torch.isfinite(self._loss_sum)):
-            raise DivergedError(
-                f"{self.recipe.name}: the training loss became {float(self._loss_sum)} in epoch "
-                f"{self.current_epoch + 1}, by step {step}. Lower training.optimizer."
-                f"learning_rate (now {self.recipe.training.optimizer.learning_rate}), or set "
-                f"training.precision to fp32. The last good checkpoint is untouched."
+            raise self._diverged(
+                f"the training loss became {float(self._loss_sum)}", when=f", by step {step}"
             )
+
+    def _diverged(self, what: str, *, when: str = "") -> DivergedError:
+        return DivergedError(
+            f"{self.recipe.name}: {what} in epoch {self.current_epoch + 1}{when}. Lower "
+            f"training.optimizer.learning_rate (now {self.recipe.training.optimizer.learning_rate})"
+            ", or set training.precision to fp32. The last good checkpoint is untouched."
+        )
 
 
 def update_average(average: nn.Module, network: nn.Module, *, decay: float) -> None:
@@ -248,7 +254,7 @@ def tuning_figures(logit: NDArray[np.float32], target: NDArray[np.bool_]) -> dic
     return {
         "tuning_loss": float(loss.mean()),
         "tuning_accuracy": float(np.mean((z > 0) == target)),
-        "tuning_auroc": auroc(z, target) if np.isfinite(z).all() else float("nan"),
+        "tuning_auroc": auroc(z, target),
     }
 
 

@@ -237,7 +237,9 @@ class _Source:
         As `Classifier` does it step by step: scaled, changed, through the network.
         """
         pixels = torch.from_numpy(images.pixels[rows][:, None]).to(self.device)
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        cudnn = torch.backends.cudnn
+        # Said outright: the context would switch cuDNN off otherwise.
+        with torch.inference_mode(), cudnn.flags(enabled=cudnn.enabled, allow_tf32=False):
             gray = pixels.float().div_(255)
             if copy is not None:
                 drawn = images.draw(self.augmentation, copy).take(torch.from_numpy(rows))

@@ -255,6 +255,15 @@ class Recipe(RecipePart):
         return self
 
     @model_validator(mode="after")
+    def _check_weights_are_heeded(self) -> "Recipe":
+        if self.training.loss == "focal" and self.training.class_weights != "none":
+            raise ValueError(
+                "training.class_weights: focal loss has none. Set training.focal_alpha instead, "
+                "and class_weights: none."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_rate_has_one_master(self) -> "Recipe":
         if self.training.schedule is not None and self.training.plateau is not None:
             raise ValueError("training.schedule and training.plateau: both set the rate; keep one")
