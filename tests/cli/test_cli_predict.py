@@ -119,35 +119,41 @@ def test_overlays_of_equal_names_are_all_kept(
     assert len(list(out.iterdir())) == 3, "a second run replaces them"
 
 
-def test_overlay_names_keep_a_uid_and_miss_no_case(
-    bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def overlay_stems(
+    files: list[Path], bundle: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> set[str]:
+    """Write one picture under each name, and return what their overlays are called."""
     data = io.BytesIO()
     Image.fromarray(np.full((140, 180), 200, np.uint8)).save(data, "PNG")
-    files = [tmp_path / "in" / name for name in ("1.2.840.1", "1.2.840.2", "a.PNG", "A.png")]
     files[0].parent.mkdir()
     for file in files:
         file.write_bytes(data.getvalue())
-    out = tmp_path / "out"
     assert run([*map(str, files), "--bundle", bundle, "--overlay", str(out)], monkeypatch) == 0
-    stems = {path.name.removesuffix(".overlay.png") for path in out.iterdir()}
-    assert stems == {"1.2.840.1", "1.2.840.2", "a", "A-2"}
+    return {path.name.removesuffix(".overlay.png") for path in out.iterdir()}
+
+
+def test_overlay_names_keep_a_uid_and_miss_no_case(
+    bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "in" / name for name in ("1.2.840.1", "1.2.840.2", "a.PNG", "A.png")]
+    assert overlay_stems(files, bundle, tmp_path / "out", monkeypatch) == {
+        "1.2.840.1",
+        "1.2.840.2",
+        "a",
+        "A-2",
+    }
 
 
 def test_overlays_of_long_names_are_written(
     bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = io.BytesIO()
-    Image.fromarray(np.full((140, 180), 200, np.uint8)).save(data, "PNG")
     long = "ü" * 117  # 234 bytes, 238 with the suffix
     files = [tmp_path / "in" / f"{name}.png" for name in (f"{long}a", f"{long}b", "short")]
-    files[0].parent.mkdir()
-    for file in files:
-        file.write_bytes(data.getvalue())
-    out = tmp_path / "out"
-    assert run([*map(str, files), "--bundle", bundle, "--overlay", str(out)], monkeypatch) == 0
-    stems = {path.name.removesuffix(".overlay.png") for path in out.iterdir()}
-    assert stems == {"ü" * 90, "ü" * 90 + "-2", "short"}
+    assert overlay_stems(files, bundle, tmp_path / "out", monkeypatch) == {
+        "ü" * 90,
+        "ü" * 90 + "-2",
+        "short",
+    }
 
 
 def test_an_overlay_folder_that_cannot_be_written_is_one_message(

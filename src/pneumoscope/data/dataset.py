@@ -81,10 +81,7 @@ class FileDataset(Dataset):
         """
         from pneumoscope.imaging.source import read_source
 
-        try:
-            return read_source(self.path(row), name=self.describe_row(row))[0]
-        except OSError as error:
-            raise self._unreadable(row, error) from error
+        return read_source(self.path(row), name=self.describe_row(row))[0]
 
     def describe_row(self, row: int) -> str:
         """Return the file's path."""

@@ -57,8 +57,8 @@ def measure_at(
         "specificity": _proportion(is_right, ~targets, patient),
         "ppv": _proportion(is_right, calls, patient),
         "npv": _proportion(is_right, ~calls, patient),
-        "f1": _bootstrapped(matrix.f1, _f1, patient, targets, calls),
-        "mcc": _bootstrapped(matrix.mcc, _mcc, patient, targets, calls),
+        "f1": bootstrap_estimate(matrix.f1, _f1, patient, targets, calls),
+        "mcc": bootstrap_estimate(matrix.mcc, _mcc, patient, targets, calls),
     }
 
 
@@ -91,7 +91,9 @@ def measure_scores(
     }
     estimates = {"auroc": delong_estimate(values, targets, patient_id=patient)}
     for name, figure in figures.items():
-        estimates[name] = _bootstrapped(figure(values, targets), figure, patient, values, targets)
+        estimates[name] = bootstrap_estimate(
+            figure(values, targets), figure, patient, values, targets
+        )
     return estimates
 
 
@@ -114,18 +116,29 @@ def _proportion(
     return Estimate(value=value, low=low, high=high, n=n, method=_BOOTSTRAP)
 
 
-def _bootstrapped(
+def bootstrap_estimate(
     value: float,
     statistic: Callable[..., float],
-    patient: NDArray[np.intp],
+    patient: ArrayLike,
     *arrays: NDArray[np.bool_] | NDArray[np.float64],
 ) -> Estimate:
+    """Return a figure's value with its interval over patients.
+
+    Args:
+        value: Of the figure on the data themselves.
+        statistic: Works the figure out from resampled ``arrays``.
+        patient: (N,) the patient of each radiograph.
+        arrays: Each (N, ...), one row a radiograph.
+
+    Returns: Without an interval (NaN), and so said by the method, where no resample changes the
+        figure: that tells nothing of another sample.
+    """
     low, high = bootstrap_by_patient(statistic, patient, *arrays)
     method = _BOOTSTRAP
     if low == high:
         low, high = math.nan, math.nan
         method = f"{_BOOTSTRAP} (no resample differs: no interval)"
-    return Estimate(value=value, low=low, high=high, n=patient.size, method=method)
+    return Estimate(value=value, low=low, high=high, n=np.size(patient), method=method)
 
 
 def _share(is_success: NDArray[np.bool_], is_counted: NDArray[np.bool_]) -> float:

@@ -21,7 +21,6 @@ from pneumoscope.data.predictions import Predictions
 from pneumoscope.detector.card import CalibrationCard
 from pneumoscope.detector.logit_scale import to_logit
 from pneumoscope.detector.regions import find_regions
-from pneumoscope.metrics.bootstrap import bootstrap_by_patient
 from pneumoscope.metrics.localisation import (
     Point,
     best_iou,
@@ -29,6 +28,7 @@ from pneumoscope.metrics.localisation import (
     peak_point,
     rsna_image_score,
 )
+from pneumoscope.metrics.measure import bootstrap_estimate
 from pneumoscope.report.results import Localisation, LocalisationRow, Measured
 from pneumoscope.training.maps import Maps
 
@@ -184,18 +184,8 @@ def measured_mean(values: ArrayLike, patient_id: NDArray[np.str_]) -> Measured:
     counts = ~np.isnan(array)
     if not counts.any():
         return Measured(value=math.nan, low=math.nan, high=math.nan, n=0, method="none")
-    low, high = bootstrap_by_patient(np.mean, patient_id[counts], array[counts])
-    method = "bootstrap by patient"
-    if low == high:  # all alike: that says nothing about another sample
-        low, high = math.nan, math.nan
-        method = f"{method} (no resample differs: no interval)"
-    return Measured(
-        value=float(array[counts].mean()),
-        low=low,
-        high=high,
-        n=int(np.count_nonzero(counts)),
-        method=method,
-    )
+    kept = array[counts]
+    return Measured.of(bootstrap_estimate(float(kept.mean()), np.mean, patient_id[counts], kept))
 
 
 def _case(

@@ -213,7 +213,7 @@ async def _answer(
     for job in jobs:
         job.charge = charge
     context.pool.submit(jobs)
-    answers = asyncio.ensure_future(asyncio.wait([job.reply for job in jobs]))
+    answers = asyncio.create_task(asyncio.wait([job.reply for job in jobs]))
     gone = asyncio.create_task(_wait_until_gone(request))
     try:
         await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)

@@ -32,9 +32,8 @@ export async function takeDrop(data: DataTransfer): Promise<void> {
     takeFiles([...data.files]);
     return;
   }
-  const found = await Promise.all(entries.map(filesOf));
-  takeFiles(found.flatMap(({ files }) => files));
-  const nUnread = found.reduce((sum, { nUnread }) => sum + nUnread, 0);
+  const { files, nUnread } = await filesOfAll(entries);
+  takeFiles(files);
   if (nUnread > 0) tell(words.add.unread(nUnread), "problem");
 }
 
@@ -59,16 +58,24 @@ function isBundle(file: File): boolean {
   return file.name.toLowerCase().endsWith(".onnx");
 }
 
-/** Return the files of an entry, and how many files and folders in it could not be read. */
-async function filesOf(entry: FileSystemEntry): Promise<{ files: File[]; nUnread: number }> {
+/** The files of entries, and how many files and folders in them could not be read. */
+interface Found {
+  files: File[];
+  nUnread: number;
+}
+
+async function filesOfAll(entries: FileSystemEntry[]): Promise<Found> {
+  const found = await Promise.all(entries.map(filesOf));
+  return {
+    files: found.flatMap(({ files }) => files),
+    nUnread: found.reduce((sum, { nUnread }) => sum + nUnread, 0),
+  };
+}
+
+async function filesOf(entry: FileSystemEntry): Promise<Found> {
   try {
     if (entry.isFile) return { files: [await fileOf(entry as FileSystemFileEntry)], nUnread: 0 };
-    const inside = await entriesOf(entry as FileSystemDirectoryEntry);
-    const found = await Promise.all(inside.map(filesOf));
-    return {
-      files: found.flatMap(({ files }) => files),
-      nUnread: found.reduce((sum, { nUnread }) => sum + nUnread, 0),
-    };
+    return await filesOfAll(await entriesOf(entry as FileSystemDirectoryEntry));
   } catch {
     return { files: [], nUnread: 1 };
   }
