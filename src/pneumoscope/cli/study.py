@@ -46,6 +46,13 @@ def study(
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of pictures to time detectors on.")
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that gets the results of every measured run, without its weights.",
+            file_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Train and measure recipes times seeds, and write one table and one HTML page.
 
@@ -68,6 +75,7 @@ def study(
         n_jobs=n_jobs,
         n_threads=n_threads,
         pictures=pictures,
+        keep=keep,
         tell=lambda line: typer.echo(line, err=True),
     )
     kept = f"What was trained is kept in {out}; go on with the same command."

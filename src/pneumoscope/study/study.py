@@ -12,6 +12,8 @@ import filelock
 from pneumoscope.core.errors import PneumoscopeError, RunError, UsageError, WeightsError
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.report.study_results import StudyResult
+from pneumoscope.study.kept_results import keep_results
+from pneumoscope.study.study_checks import refuse_damaged
 from pneumoscope.study.study_costs import Costing, check_pictures
 from pneumoscope.study.study_data import Expected, StudyData
 from pneumoscope.study.study_job import (
@@ -58,6 +60,7 @@ class StudyOptions:
         n_threads: Of each run's process; None leaves that to the libraries.
         has_processes: False does every run in this process, one after another.
         pictures: Folder of pictures to time detectors on, instead of the examples.
+        keep: Folder that gets every measured run's results, without weights; see `keep_results`.
         n_resamples: Of patients, for the intervals.
         show_progress: Draw progress bars on stderr.
         tell: Takes a line for people whenever something happens.
@@ -72,6 +75,7 @@ class StudyOptions:
     n_threads: int | None = None
     has_processes: bool = True
     pictures: Path | None = None
+    keep: Path | None = None
     n_resamples: int = 1000
     show_progress: bool = True
     tell: Tell = field(default=_log.info)
@@ -98,6 +102,7 @@ def run_study(
         UsageError: ``only`` names a system that the study lacks, or ``pictures`` has no picture.
         RunError: another process runs a study in ``out``, or a folder of ``runs`` is not there.
         SplitError, DatasetError: the dataset can't be used for any of the systems.
+        RunError: ``keep`` holds other runs' results; told when all else is done.
         StorageError: a file can't be written.
         KeyboardInterrupt: stopped; what was trained is kept.
     """
@@ -108,7 +113,7 @@ def run_study(
     out.mkdir(parents=True, exist_ok=True)
     if not options.works:
         runs = _settled(_find(study, data, out, earlier), out, tried=())
-        return make_table(study, runs, out, data, costing=None, n_resamples=options.n_resamples)
+        return _finish(study, runs, out, data, options, costing=None)
     if options.pictures is not None:
         check_pictures(options.pictures)
     lock = filelock.FileLock(out / ".lock")
@@ -122,9 +127,27 @@ def run_study(
     try:
         runs = _work(study, data, out, earlier, options)
         costing = Costing(out, dataset, pictures=options.pictures, only=options.only)
-        return make_table(study, runs, out, data, costing=costing, n_resamples=options.n_resamples)
+        return _finish(study, runs, out, data, options, costing=costing)
     finally:
         lock.release()
+
+
+def _finish(
+    study: Study,
+    runs: Sequence[StudyRun],
+    out: Path,
+    data: StudyData,
+    options: StudyOptions,
+    *,
+    costing: Costing | None,
+) -> StudyResult:
+    """Write the table and the page, and keep results where that was asked for."""
+    runs = refuse_damaged(runs)
+    result = make_table(study, runs, out, data, costing=costing, n_resamples=options.n_resamples)
+    if options.keep is not None:
+        for folder in keep_results(runs, options.keep, study=out):
+            options.tell(f"{folder.name}: its results are kept in {folder}")
+    return result
 
 
 def _check_only(study: Study, options: StudyOptions) -> None:

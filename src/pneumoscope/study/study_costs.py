@@ -62,12 +62,15 @@ class Costing:
 
     def measure(self, runs: Sequence[StudyRun]) -> tuple[Costs | None, str | None]:
         """Return a system's costs, by its first run that can be exported; or why there are none."""
-        known = known_costs(self.out).get(runs[0].system.name) if runs else None
         measured = [run for run in runs if run.state == "measured"]
         if not measured:
             return None, "no run is measured yet"
+        known = costs_so_far(runs, self.out)
         if self.only and runs[0].system.name not in self.only:
             return known, None if known else "not worked on"
+        measured = [run for run in measured if _has_weights(run)]
+        if not measured:
+            return known, None if known else "its weights are not here, only its results"
         costs, reason = None, ""
         for run in measured:  # where one seed's bundle can't be written, another's often can
             try:
@@ -155,6 +158,27 @@ def time_bundle(bundle: Path, pictures: Sequence[Path]) -> NDArray[np.float64]:
             detector.predict(path)
             times[place, repeat] = 1000 * (time.perf_counter() - started_s)
     return times
+
+
+def costs_so_far(runs: Sequence[StudyRun], out: Path) -> Costs | None:
+    """Return what is known of a system's costs without measuring anything.
+
+    Args:
+        runs: The system's; results that were kept without weights have ``costs.json`` beside them.
+        out: The study's folder, which has the first say.
+    """
+    places = [out, *(run.folder.parent for run in runs if run.state == "measured")]
+    for place in dict.fromkeys(places):
+        costs = known_costs(place).get(runs[0].system.name)
+        if costs is not None:
+            return costs
+    return None
+
+
+def _has_weights(run: StudyRun) -> bool:
+    if (run.folder / BUNDLE_FILE).is_file():
+        return True
+    return open_run(run.folder).checkpoint_path.is_file()
 
 
 def known_costs(out: Path) -> dict[str, Costs]:

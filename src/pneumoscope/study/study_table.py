@@ -28,14 +28,13 @@ from pneumoscope.report.study_results import (
 from pneumoscope.study.compare import compare_runs
 from pneumoscope.study.measurement import BALANCED, beside_reported
 from pneumoscope.study.paired_tests import Detector, paired_tests
-from pneumoscope.study.study_checks import refuse_damaged
 from pneumoscope.study.study_contrasts import (
     CONTRAST_METHOD,
     correct_after_holm,
     holm_over_tests,
     paired_differences,
 )
-from pneumoscope.study.study_costs import Costing, known_costs, machine_name
+from pneumoscope.study.study_costs import Costing, costs_so_far, machine_name
 from pneumoscope.study.study_data import StudyData
 from pneumoscope.study.study_plan import Study, System
 from pneumoscope.study.study_runs import StudyRun
@@ -66,17 +65,15 @@ def make_table(
 
     Args:
         study: What was to be done.
-        runs: Every run of it with its state.
+        runs: Every run of it with its state; of the measured ones `refuse_damaged` has seen that
+            their results hold together.
         out: The study's folder.
         data: The study's dataset.
         costing: Measures size and latency; None takes what was measured before.
         n_resamples: Of patients, for the intervals; contrasts have four times as many.
 
-    A measured run whose results are damaged is told as failed; see `refuse_damaged`.
-
     Raises: StorageError: a file can't be written.
     """
-    runs = refuse_damaged(runs)
     measured = [run for run in runs if run.state == "measured"]
     comparison = None
     if measured:
@@ -131,7 +128,7 @@ def _system(
     if costing is not None:
         costs, no_costs = costing.measure(runs)
     else:
-        costs = known_costs(out).get(system.name)
+        costs = costs_so_far(runs, out)
         no_costs = None if costs else "not measured yet"
     reasons = {run.reason: None for run in runs if run.error == WeightsError.__name__}
     return SystemResult(
