@@ -3,7 +3,6 @@
 import math
 from typing import Any, cast
 
-import timm
 import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from pneumoscope.core.errors import RecipeError
 from pneumoscope.models.backbone_recipe import BackboneNetworkRecipe, Triple
 from pneumoscope.models.network import DetectorNetwork, initialise_as_keras
 from pneumoscope.models.pretrained import load_pretrained
+from pneumoscope.models.timm_body import body_levels, make_body
 
 N_SUBTYPE_CLASSES = 3  # normal, bacterial, viral
 _MIN_SPREAD = 1 / 255  # a picture of one gray value must not be divided by zero
@@ -29,7 +29,8 @@ class BackboneCnn(DetectorNetwork):
             about to be filled from a checkpoint, or compared with one.
 
     Raises:
-        RecipeError: timm does not know the backbone, or it can't be used as the recipe says.
+        RecipeError: timm does not know the backbone, or it can't be used as the recipe says: it
+            has no feature maps, or does not take this size.
         WeightsError: the pretrained weights are missing or of another architecture.
     """
 
@@ -50,7 +51,7 @@ class BackboneCnn(DetectorNetwork):
         self.channels = channels
         self.stretch = recipe.stretch
         self.is_wholly_frozen = recipe.frozen_stages == "all"
-        self.body = _make_body(recipe.backbone, channels=channels)
+        self.body, shape = make_body(recipe.backbone, channels=channels, size_px=size_px)
         mean: Triple = (0.5, 0.5, 0.5)
         std: Triple = (0.5, 0.5, 0.5)
         if recipe.weights is not None and is_pretrained:
@@ -59,11 +60,8 @@ class BackboneCnn(DetectorNetwork):
         # Buffers, so that a checkpoint carries the normalisation that its weights were given.
         self.register_buffer("mean", torch.tensor(mean[:channels]).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std[:channels]).view(1, -1, 1, 1))
-        with torch.no_grad():
-            self.body.eval()
-            maps = self.levels(torch.zeros(1, 1, size_px, size_px))[-1]
-        n_maps = int(maps.shape[1])
-        features = n_maps if recipe.pooling == "mean" else maps[0].numel()
+        n_maps = shape[0]
+        features = n_maps if recipe.pooling == "mean" else math.prod(shape)
         self.make_head(features, recipe.dense, flatten_dropout=recipe.pooled_dropout)
         self.subtype_head = (
             nn.Linear(n_maps, N_SUBTYPE_CLASSES) if recipe.has_subtype_head else None
@@ -78,8 +76,7 @@ class BackboneCnn(DetectorNetwork):
         """Return the maps of timm's stages, the backbone's last ones last."""
         x = stretch_gray(gray, self.stretch) if self.stretch else gray
         x = (x.expand(-1, self.channels, -1, -1) - self.mean) / self.std
-        last, levels = cast(Any, self.body).forward_intermediates(x)
-        return (*levels, last)
+        return body_levels(self.body, x)
 
     def head_with_penalty(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (N,) of the last maps; the penalty is zero."""
@@ -150,27 +147,6 @@ def stretch_gray(gray: Tensor, shares: tuple[float, float]) -> Tensor:
     low = flat.topk(n_dark, dim=1, largest=False).values[:, -1].view(-1, 1, 1, 1)
     high = flat.topk(n_bright, dim=1).values[:, -1].view(-1, 1, 1, 1)
     return ((gray - low) / (high - low).clamp(min=_MIN_SPREAD)).clamp(0, 1)
-
-
-def _make_body(backbone: str, *, channels: int) -> nn.Module:
-    """Return timm's network without pooling and classifier."""
-    if backbone not in timm.list_models():
-        near = ", ".join(timm.list_models(f"*{backbone[:6]}*")[:5])
-        raise RecipeError(
-            f"network.backbone: timm has no {backbone!r}."
-            + (f" Similar: {near}." if near else " `timm.list_models()` names all.")
-        )
-    body = timm.create_model(
-        backbone, pretrained=False, num_classes=0, global_pool="", in_chans=channels
-    )
-    if hasattr(body, "pre_logits"):
-        body.pre_logits = nn.Identity()  # VGG's fully connected layers, which no maps pass
-    if not hasattr(body, "forward_intermediates") or not hasattr(body, "group_matcher"):
-        raise RecipeError(
-            f"network.backbone: {backbone} does not give its feature maps in timm's common way "
-            f"(forward_intermediates). Choose another."
-        )
-    return body
 
 
 def _check_fold(channels: int, mean: Triple, std: Triple) -> None:

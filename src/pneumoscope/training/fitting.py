@@ -31,6 +31,7 @@ from pneumoscope.training.epoch_weights import EpochStore
 from pneumoscope.training.inference import load_network, predict_pixels, sigmoid
 from pneumoscope.training.keeper import EpochKeeper
 from pneumoscope.training.machine import choose_precision, keep_freed_memory, note_start
+from pneumoscope.training.networks import check_network
 from pneumoscope.training.progress import TrainingProgress
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_hash import recipe_sha256
@@ -88,6 +89,7 @@ def fit(
 
     Raises:
         UsageError: the recipe needs ``added`` and it is missing, or has no use for it.
+        RecipeError: the backbone can't be built as the recipe says.
         RunError: ``out`` is in use, or holds another experiment.
         DivergedError: the loss became NaN; the last good checkpoint stays.
         SplitError, DatasetError: the dataset can't be used.
@@ -95,6 +97,7 @@ def fit(
         KeyboardInterrupt: stopped by the user; the last whole epoch is kept.
     """
     check_added(recipe, added)
+    check_network(recipe)  # before minutes of decoding
     keep_freed_memory()
     # With several devices Lightning starts this program anew for each: only the first one writes.
     is_writer = getattr(rank_zero_only, "rank", 0) == 0

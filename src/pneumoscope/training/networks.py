@@ -1,5 +1,7 @@
 """Build the network that a recipe describes."""
 
+import torch
+
 from pneumoscope.models.network import DetectorNetwork
 from pneumoscope.models.network_recipe import ScratchNetworkRecipe
 from pneumoscope.models.scratch import ScratchCnn
@@ -25,3 +27,15 @@ def build_network(recipe: Recipe, *, is_pretrained: bool = True) -> DetectorNetw
     from pneumoscope.models.backbones import BackboneCnn
 
     return BackboneCnn(recipe.network, **shape, is_pretrained=is_pretrained)
+
+
+def check_network(recipe: Recipe) -> None:
+    """Refuse a backbone that can't be built, which no schema knows. It takes a second at most.
+
+    No weights are looked for, and torch's global generator is left as it was.
+
+    Raises: RecipeError: timm does not know the backbone, or it can't be used as the recipe says.
+    """
+    if not isinstance(recipe.network, ScratchNetworkRecipe):
+        with torch.random.fork_rng(devices=[]):
+            build_network(recipe, is_pretrained=False)
