@@ -13,6 +13,8 @@ from pneumoscope.training.run_folder import open_run
 
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
 
+TWO_DEVICES = ["--devices", "2", "--strategy", "ddp"]
+
 
 @pytest.fixture
 def plain_file(tiny_file: Path) -> Path:
@@ -29,10 +31,9 @@ def plain_file(tiny_file: Path) -> Path:
 def test_two_processes_end_in_the_weights_of_one(
     run_program: Program, plain_file: Path, tmp_path: Path
 ) -> None:
-    two_devices = ["--devices", "2", "--strategy", "ddp"]
     alone = run_program(tmp_path / "alone")
     assert alone.returncode == 0, alone.stderr
-    together = run_program(tmp_path / "together", words=two_devices)
+    together = run_program(tmp_path / "together", words=TWO_DEVICES)
     assert together.returncode == 0, together.stderr
     states = [
         read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]
@@ -44,3 +45,35 @@ def test_two_processes_end_in_the_weights_of_one(
     run = open_run(tmp_path / "together")
     assert len(run.predictions("tuning")) == run.facts["data"]["n_tuning"]
     assert together.stdout.count("Next: pneumoscope evaluate") == 1, "one speaks for both"
+
+
+UNFREEZING = {
+    "kind": "backbone",
+    "backbone": "test_convnext",
+    "frozen_stages": "all",
+    "unfreeze_after_epochs": 1,
+}
+
+
+@pytest.fixture
+def unfreezing_file(plain_file: Path) -> Path:
+    """A backbone whose norms know nothing of the batch, frozen in the first of two epochs."""
+    recipe = yaml.safe_load(plain_file.read_text())
+    recipe["network"] = UNFREEZING
+    plain_file.write_text(yaml.safe_dump(recipe))
+    return plain_file
+
+
+def test_layers_that_are_freed_later_are_averaged_over_the_processes(
+    run_program: Program, unfreezing_file: Path, tmp_path: Path
+) -> None:
+    alone = run_program(tmp_path / "alone")
+    assert alone.returncode == 0, alone.stderr
+    together = run_program(tmp_path / "together", words=TWO_DEVICES)
+    assert together.returncode == 0, together.stderr
+    one, two = (
+        read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]
+        for name in ("alone", "together")
+    )
+    for key, value in one.items():
+        assert torch.allclose(value, two[key], atol=2e-5), key

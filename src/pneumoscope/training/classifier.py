@@ -77,6 +77,7 @@ class Classifier(pl.LightningModule):
         self._loss_sum = torch.zeros(())
         self._n_right = torch.zeros(())
         self._tuning: list[tuple[Tensor, Tensor]] = []
+        self._freed: list[nn.Parameter] = []  # frozen when training began, and no longer
 
     @property
     def n_images_trained(self) -> int:
@@ -118,6 +119,7 @@ class Classifier(pl.LightningModule):
         shape = self.recipe.network
         after = shape.unfreeze_after_epochs if isinstance(shape, BackboneNetworkRecipe) else None
         if after is not None and self.current_epoch >= after:
+            self._freed += [p for p in self.network.parameters() if not p.requires_grad]
             cast("BackboneCnn", self.network).unfreeze()
         self._n_seen = 0
         self._n_steps_done = 0
@@ -133,6 +135,22 @@ class Classifier(pl.LightningModule):
             done=(self.current_epoch + batch.step / n_steps) / self.recipe.training.epochs,
             backbone_rate_factor=self._backbone_rate_factor,
         )
+
+    def on_after_backward(self) -> None:
+        """Average the gradients of freed layers over the devices.
+
+        DDP averages those that trained when it was built, and would let each device go its own
+        way in all others without a word.
+        """
+        gradients = [p.grad for p in self._freed if p.grad is not None]
+        if self.trainer.world_size == 1 or not gradients:
+            return
+        # As one vector: a message for each of some hundred layers would cost more than their sums.
+        own = torch.cat([gradient.flatten() for gradient in gradients])
+        mean = cast(Tensor, self.trainer.strategy.reduce(own, reduce_op="mean"))
+        sizes = [gradient.numel() for gradient in gradients]
+        for gradient, part in zip(gradients, torch.split(mean, sizes), strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Move the average of the weights towards the newest."""
