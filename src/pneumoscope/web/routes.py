@@ -38,7 +38,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
         (401, "The token is missing or wrong."),
         (408, "The body came too slowly."),
         (415, "The body is not multipart/form-data."),
-        (431, "Too many headers."),
+        (431, "Too many headers, or too long ones."),
     )
 }
 _ALL_FAILED: dict[int | str, dict[str, Any]] = {
