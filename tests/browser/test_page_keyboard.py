@@ -83,6 +83,66 @@ def test_everything_can_be_done_without_a_mouse(
     expect(page.locator(".row")).to_have_count(1)
 
 
+def expect_focus(page: Page, name: str) -> None:
+    """Wait until what has the focus is of that name; the rows are drawn a moment later."""
+    expect(page.locator(":focus")).to_have_accessible_name(name)
+
+
+@pytest.fixture
+def five_broken(server: Any, seen: Any, tmp_path: Path) -> Page:
+    """Return the page with b, d, a, e and c in its list, none of them a picture."""
+    files = [tmp_path / f"{name}.png" for name in "bdaec"]
+    for file in files:
+        file.write_bytes(b"nothing")
+    seen.open(server.url)
+    seen.add(*files)
+    seen.wait_for_answers(5)
+    return seen.page
+
+
+def test_the_focus_goes_to_the_next_row_when_one_is_removed(five_broken: Page) -> None:
+    page = five_broken
+    page.get_by_role("button", name="Sort by Name").click()
+    tab_to(page, "Remove b.png")
+    for left in ("c.png", "d.png", "e.png"):  # as the rows are shown, not as the files came
+        page.keyboard.press("Enter")
+        expect_focus(page, f"Remove {left}")
+        expect(page.locator("[aria-current]")).to_have_text(left)
+    page.keyboard.press("Enter")  # none is below
+    expect_focus(page, "Remove a.png")
+    page.keyboard.press("Enter")
+    expect_focus(page, "Bring a radiograph")
+    page.keyboard.press("Tab")
+    assert focused(page) == "Choose files"
+
+
+def test_the_focus_stays_in_the_list_when_rows_are_deleted_by_key(five_broken: Page) -> None:
+    page = five_broken
+    page.get_by_role("button", name="Sort by Name").click()
+    page.locator(".row-name", has_text="d.png").click()
+    for left in ("e.png", "c.png", "b.png", "a.png"):
+        page.keyboard.press("Delete")
+        expect_focus(page, left)
+    page.keyboard.press("Delete")
+    expect_focus(page, "Bring a radiograph")
+
+
+def test_removing_a_row_that_is_not_in_view_leaves_the_one_that_is(five_broken: Page) -> None:
+    page = five_broken
+    page.get_by_role("button", name="Remove d.png").click()
+    expect_focus(page, "Remove a.png")
+    expect(page.locator("[aria-current]")).to_have_text("b.png")
+    page.keyboard.press("Delete")  # the row that has the focus
+    expect_focus(page, "Remove e.png")
+    expect(page.locator(".row-file")).to_have_text(["b.png", "e.png", "c.png"])
+    expect(page.locator("[aria-current]")).to_have_text("b.png")
+
+
+def test_the_focus_goes_to_the_heading_when_the_list_is_cleared(five_broken: Page) -> None:
+    five_broken.get_by_role("button", name="Clear the list").click()
+    expect_focus(five_broken, "Bring a radiograph")
+
+
 def test_a_dialog_keeps_the_focus_and_gives_it_back(server: Any, seen: Any) -> None:
     page: Page = seen.page
     seen.open(server.url)

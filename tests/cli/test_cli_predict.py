@@ -269,3 +269,21 @@ def test_predict_loads_nothing_it_does_not_need(bundle: str, pictures: Path) -> 
         [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
     )
     assert done.stderr.splitlines() == ["[]"]
+
+
+def test_csv_has_no_formula_and_negative_logits_stay_numbers(
+    bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["=1+cmd|calc!A0.png", "-dark.png", "two\n=lines.png", "=none;=1.png"]
+    for name in names[:3]:
+        Image.fromarray(np.full((140, 180), 20, np.uint8)).save(name, "PNG")
+    assert run(["--bundle", bundle, "--format", "csv", "--", *names], monkeypatch) == 1
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
+    assert [row["path"] for row in rows] == [
+        "'=1+cmd|calc!A0.png", "'-dark.png", "two\n'=lines.png", "'=none;'=1.png",
+    ]  # fmt: skip
+    assert rows[3]["error_message"].startswith("'=none;'=1.png")
+    logit = load(bundle).predict("-dark.png").logit
+    assert logit < 0
+    assert {row["logit"] for row in rows[:3]} == {str(logit)}

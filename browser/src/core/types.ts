@@ -169,6 +169,8 @@ export interface DeviceOptions {
   /** A bundle of one's own. It is handed over: the buffer is empty afterwards. */
   bundleBytes?: ArrayBuffer;
   onProgress?: (progress: Progress) => void;
+  /** Gives up the start and ends its worker; of no effect once the detector is open. */
+  signal?: AbortSignal;
 }
 
 /** Something that answers for radiographs: this device, or the server. */

@@ -57,6 +57,11 @@ export function readReadings(): Record<string, GoldenReading> {
   return JSON.parse(readFileSync(new URL("reading/expected.json", folder), "utf8"));
 }
 
+/** Texts, and what stands for them in a CSV. */
+export function readCells(): { text: string; cell: string }[] {
+  return JSON.parse(readFileSync(new URL("csv-cells.json", folder), "utf8"));
+}
+
 /** Return a golden file's own bytes. */
 export function goldenBytes(name: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(readFileSync(new URL(`reading/${name}`, folder)));

@@ -1,6 +1,5 @@
 """Print predictions as a table, JSON, JSON lines or CSV, and write their overlays."""
 
-import csv
 import io
 import json
 import os
@@ -12,6 +11,7 @@ from typing import Final, Literal, TextIO
 
 import typer
 
+from pneumoscope.cli.csv_text import csv_line
 from pneumoscope.core.errors import RadiographError
 from pneumoscope.core.files import write_bytes
 from pneumoscope.core.types import OperatingPoint
@@ -62,8 +62,8 @@ def printer(
     elif output_format == "jsonl":
         yield lambda answer: _echo(json.dumps(answer.to_dict()), out)
     else:
-        _echo(_csv_line(CSV_COLUMNS), out)
-        yield lambda answer: _echo(_csv_line(_csv_cells(answer)), out)
+        _echo(csv_line(CSV_COLUMNS), out)
+        yield lambda answer: _echo(csv_line(_csv_cells(answer)), out)
 
 
 class OverlayFolder:
@@ -172,12 +172,6 @@ def _csv_cells(answer: Answer) -> list[object]:
         "",
         "",
     ]
-
-
-def _csv_line(cells: object) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(cells)  # type: ignore[arg-type]
-    return buffer.getvalue()
 
 
 def _echo(text: str, out: TextIO, *, newline: bool = True) -> None:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pneumoscope.web.headers import CACHE_CONTROL, CLOSE, REQUEST_ID, standing_headers
 from pneumoscope.web.log import RECORD_KEY, RequestRecord, describe_fault
 from pneumoscope.web.metrics import Metrics
-from pneumoscope.web.refusals import Refusal, bad_request, too_large
+from pneumoscope.web.refusals import Refusal, bad_request, headers_too_large, too_large
 from pneumoscope.web.settings import WebSettings
 
 _logger = logging.getLogger(__name__)
@@ -64,9 +64,9 @@ class Guard:
         """Refuse by the headers alone. Raises: Refusal: 400, 401, 413 or 431."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         n_bytes = sum(len(name) + len(value) for name, value in headers)
-        most = self._settings.max_headers
-        if len(headers) > most or n_bytes > self._settings.max_header_bytes:
-            raise Refusal(431, "HeadersTooLargeError", f"Send at most {most} headers.")
+        n_max, n_max_bytes = self._settings.max_headers, self._settings.max_header_bytes
+        if len(headers) > n_max or n_bytes > n_max_bytes:
+            raise headers_too_large(n_max=n_max, n_max_bytes=n_max_bytes)
         given: dict[bytes, bytes] = dict(headers)
         is_guarded = self._token is not None and scope["path"].startswith(_GUARDED)
         if is_guarded and not self._is_token(given.get(b"authorization", b"")):

@@ -6,6 +6,7 @@ send its headers or to take its answer, and its own refusals lack our headers.
 
 import asyncio
 import socket
+import sys
 from typing import Any, Final
 
 import h11
@@ -14,10 +15,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pneumoscope.web.headers import CACHE_CONTROL, CLOSE, REQUEST_ID, standing_headers
 from pneumoscope.web.log import RequestRecord
 from pneumoscope.web.metrics import Metrics
-from pneumoscope.web.refusals import Refusal, try_later
+from pneumoscope.web.refusals import Refusal, headers_too_large, try_later
 from pneumoscope.web.settings import WebSettings
 
-_PHRASES: Final = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailable"}
+_PHRASES: Final = {
+    400: "Bad Request",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+}
 
 
 class GuardedProtocol(H11Protocol):
@@ -85,6 +91,12 @@ class GuardedProtocol(H11Protocol):
         """Answer what h11 could not read."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()  # in the middle of an answer there is no room for another
+            return
+        # uvicorn calls this where it has caught h11's error, and passes on only words of its own.
+        # Headers that arrive in pieces are too much for h11 before they are whole for `Guard`.
+        if getattr(sys.exception(), "error_status_hint", None) == 431:
+            n_max, n_max_bytes = self._settings.max_headers, self._settings.max_header_bytes
+            self._refuse(headers_too_large(n_max=n_max, n_max_bytes=n_max_bytes))
             return
         self._refuse(Refusal(400, "MalformedRequestError", "This is not a valid HTTP/1.1 request."))
 

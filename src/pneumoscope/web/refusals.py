@@ -58,6 +58,15 @@ def too_large(what: str, limit: str) -> Refusal:
     return Refusal(413, "BodyTooLargeError", f"{what}; at most {limit} are taken. Send less.")
 
 
+def headers_too_large(*, n_max: int, n_max_bytes: int) -> Refusal:
+    """Return the refusal of a request whose headers are too many or too long."""
+    return Refusal(
+        431,
+        "HeadersTooLargeError",
+        f"Send at most {n_max} headers, of at most {n_max_bytes:,} bytes together.",
+    )
+
+
 def try_later(kind: str, message: str, *, after_s: int = 1) -> Refusal:
     """Return the refusal of a request that may be sent again."""
     return Refusal(503, kind, message, headers={"Retry-After": str(after_s)})

@@ -22,8 +22,12 @@ export class DeviceDetector implements Detector {
    * @throws DeviceError the parts are not there, or cannot run here.
    * @throws BundleError the bundle is damaged, changed, too new, or none.
    */
-  static async open({ base, bundleBytes, onProgress }: DeviceOptions): Promise<DeviceDetector> {
+  static async open(options: DeviceOptions): Promise<DeviceDetector> {
+    const { base, bundleBytes, onProgress, signal } = options;
+    signal?.throwIfAborted();
     const client = new WorkerClient();
+    const giveUp = () => client.close();
+    signal?.addEventListener("abort", giveUp);
     try {
       const { card, identity, threads } = await client.call(
         "open",
@@ -34,6 +38,8 @@ export class DeviceDetector implements Detector {
     } catch (error) {
       client.close();
       throw error;
+    } finally {
+      signal?.removeEventListener("abort", giveUp);
     }
   }
 

@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { saveCsv, saveJson } from "../state/exports";
-import { askAgain, clearItems, items, nDone, removeItem, selectedId } from "../state/items";
+import { askAgain, items, nDone, selectedId } from "../state/items";
 import { COLUMNS, type Column, order, orderedItems, selectNeighbour, sortBy } from "../state/order";
 import { words } from "../words";
 import { ChooseFiles } from "./addFiles";
@@ -11,6 +11,7 @@ import { Button } from "./button";
 import { Icon } from "./icon";
 import { ListRow } from "./listRow";
 import { printAnswers } from "./print";
+import { clearList, focusSoon, removeRow } from "./removal";
 
 const text = words.list;
 const HEADINGS: Record<Column, { short: ComponentChildren; long: string }> = {
@@ -61,7 +62,7 @@ export function List() {
         {nFailed > 0 && (
           <Button icon="again" label={text.retry} onPress={() => askAgain({ onlyFailed: true })} />
         )}
-        <Button icon="clear" label={text.clear} onPress={clearItems} />
+        <Button icon="clear" label={text.clear} onPress={clearList} />
       </div>
       <Table />
     </section>
@@ -74,16 +75,12 @@ function Table() {
   useEffect(() => {
     body.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   }, [chosen]);
-  const focusChosen = () =>
-    body.current?.querySelector<HTMLElement>(`[data-id="${selectedId.value}"]`)?.focus();
   const handleKey = (event: KeyboardEvent) => {
-    if (event.key === "ArrowDown") selectNeighbour(1);
-    else if (event.key === "ArrowUp") selectNeighbour(-1);
-    else if (event.key === "Delete" && selectedId.value !== null) removeItem(selectedId.value);
+    if (event.key === "Delete") deleteRowOf(event.target);
+    else if (event.key === "ArrowDown") goTo(1);
+    else if (event.key === "ArrowUp") goTo(-1);
     else return;
     event.preventDefault();
-    // After the rows have been drawn again.
-    requestAnimationFrame(focusChosen);
   };
   return (
     <div class="table-scroll">
@@ -109,6 +106,18 @@ function Table() {
       </p>
     </div>
   );
+}
+
+function goTo(step: 1 | -1): void {
+  selectNeighbour(step);
+  focusSoon(`.column-name [data-id="${selectedId.value}"]`);
+}
+
+/** Remove the row that has the focus, which need not be the one in view. */
+function deleteRowOf(target: EventTarget | null): void {
+  if (!(target instanceof HTMLElement) || target.dataset.id === undefined) return;
+  const isName = target.classList.contains("row-name");
+  removeRow(Number(target.dataset.id), isName ? "name" : "remove");
 }
 
 function Heading({ column }: { column: Column }) {

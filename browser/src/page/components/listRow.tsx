@@ -9,10 +9,11 @@ import {
   WHOLE_WINDOW,
 } from "../drawing/gray";
 import { three } from "../format";
-import { removeItem, selectedId } from "../state/items";
+import { selectedId } from "../state/items";
 import type { ShownItem } from "../state/point";
 import { words } from "../words";
 import { Icon } from "./icon";
+import { removeRow } from "./removal";
 
 const text = words.list;
 /** A few times what is seen, for fine screens. */
@@ -66,10 +67,11 @@ export function ListRow({ shown, isChosen }: { shown: ShownItem; isChosen: boole
         <button
           type="button"
           class="button button-icon button-bare"
+          data-id={item.id}
           aria-label={text.remove(item.name)}
           title={text.remove(item.name)}
           tabIndex={isChosen ? 0 : -1}
-          onClick={() => removeItem(item.id)}
+          onClick={() => removeRow(item.id, "remove")}
         >
           <Icon name="close" />
         </button>

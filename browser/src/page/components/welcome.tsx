@@ -3,12 +3,16 @@
 import { EXAMPLES, exampleUrl, takeExample } from "../state/arrive";
 import { words } from "../words";
 import { ChooseFiles } from "./addFiles";
+import { ADD_HEADING } from "./removal";
 
 export function Welcome() {
   return (
     <div class="welcome">
-      <section class="welcome-add" aria-labelledby="add-heading">
-        <h2 id="add-heading">{words.add.heading}</h2>
+      <section class="welcome-add" aria-labelledby={ADD_HEADING}>
+        {/* Where the focus goes when the list is emptied: no stop of the tab key. */}
+        <h2 id={ADD_HEADING} tabIndex={-1}>
+          {words.add.heading}
+        </h2>
         <p class="lead">{words.add.lead}</p>
         <ChooseFiles label={words.add.choose} isMain />
         <p class="hint">{words.add.bundleHint}</p>

@@ -26,7 +26,7 @@ export function toCsv(shown: readonly ShownItem[]): string {
     if (prediction) return [cellsOf(prediction)];
     return item.failure ? [cellsOfFailure(item.failure)] : [];
   });
-  return [CSV_COLUMNS, ...rows].map((row) => `${row.map(quote).join(",")}\n`).join("");
+  return [CSV_COLUMNS, ...rows].map((row) => `${row.map(toCell).join(",")}\n`).join("");
 }
 
 /** Return the JSON array of the same, an object a line. */
@@ -38,17 +38,17 @@ export function toJsonArray(shown: readonly ShownItem[]): string {
   return objects.length === 0 ? "[]\n" : `[\n${objects.join(",\n")}\n]\n`;
 }
 
-function cellsOf(prediction: Prediction): string[] {
+function cellsOf(prediction: Prediction): (string | number)[] {
   const value = toJson(prediction);
   const { operating_point: point, bundle } = value;
   return [
     value.path,
     value.sha256,
-    String(value.probability),
-    String(value.logit),
+    value.probability,
+    value.logit,
     value.label,
     point.name,
-    String(point.threshold),
+    point.threshold,
     JSON.stringify(value.regions),
     value.warnings.join(" "),
     bundle.name,
@@ -62,6 +62,19 @@ function cellsOf(prediction: Prediction): string[] {
 function cellsOfFailure({ path, error }: Failure): string[] {
   const empty = CSV_COLUMNS.slice(3).map(() => "");
   return [path, ...empty, error.type, error.message];
+}
+
+function toCell(value: string | number): string {
+  return typeof value === "number" ? String(value) : quote(asText(value));
+}
+
+// Where a cell begins: its own start, or after what a spreadsheet set to another separator would cut
+// at. An apostrophe that is there already gets another, so that a program can take the first away.
+const STARTS = /(?:^|(?<=[;\t\r\n]))(?=[-=+@\t\r\n'\uff0d\uff1d\uff0b\uff20])/g;
+
+/** Put an apostrophe before whatever would begin a formula in a spreadsheet; see docs/bundle.md. */
+export function asText(text: string): string {
+  return text.replace(STARTS, "'");
 }
 
 function quote(cell: string): string {

@@ -53,16 +53,6 @@ export function updateItem(id: number, change: Partial<Omit<Item, "id">>): void 
   items.value = items.value.map((item) => (item.id === id ? { ...item, ...change } : item));
 }
 
-/** Take an item off the list; a neighbour is selected in its place. */
-export function removeItem(id: number): void {
-  const at = items.value.findIndex((item) => item.id === id);
-  const left = items.value.filter((item) => item.id !== id);
-  if (selectedId.value === id) {
-    selectedId.value = left[Math.min(at, left.length - 1)]?.id ?? null;
-  }
-  items.value = left;
-}
-
 export function clearItems(): void {
   items.value = [];
   selectedId.value = null;

@@ -1,7 +1,7 @@
 /** The order in which the list shows the radiographs, and going through it. */
 
 import { computed, signal } from "@preact/signals";
-import { selectedId } from "./items";
+import { items, selectedId } from "./items";
 import { type ShownItem, shownItems } from "./point";
 
 export const COLUMNS = ["name", "probability", "label", "warnings"] as const;
@@ -45,4 +45,14 @@ export function selectNeighbour(step: 1 | -1): void {
   const ids = orderedItems.value.map(({ item }) => item.id);
   const at = ids.indexOf(selectedId.value ?? -1) + step;
   if (at >= 0 && at < ids.length) selectedId.value = ids[at];
+}
+
+/** Take a radiograph off the list, and return the one below it, or above: selected if it was. */
+export function removeItem(id: number): number | null {
+  const ids = orderedItems.value.map(({ item }) => item.id);
+  const at = ids.indexOf(id);
+  const neighbour = ids[at + 1] ?? ids[at - 1] ?? null;
+  if (selectedId.value === id) selectedId.value = neighbour;
+  items.value = items.value.filter((item) => item.id !== id);
+  return neighbour;
 }

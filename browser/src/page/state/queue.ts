@@ -18,27 +18,38 @@ const USUAL_WAIT_S = 2;
 const MAX_TRIES = 30;
 
 const tries = new Map<number, number>();
-let pausedUntil = 0;
+/** Counted by way: what the server is slow with keeps no answer of the device waiting. */
+const nRunning = { device: 0, server: 0 };
+let serverPausedUntil = 0;
 
 /** Begin to answer whatever waits, now and whenever something new does. */
 export function runQueue(): void {
   effect(() => {
     const detector = current.value;
-    const nRunning = items.value.filter((item) => item.state === "running").length;
     const next = items.value.find((item) => item.state === "waiting");
-    if (detector === null || performance.now() < pausedUntil) return;
-    if (next && nRunning < N_AT_ONCE[detector.where]) void answer(next, detector);
+    if (detector === null || next === undefined) return;
+    const { where } = detector;
+    if (where === "server" && performance.now() < serverPausedUntil) return;
+    if (nRunning[where] < N_AT_ONCE[where]) void answer(next, detector);
   });
 }
 
 async function answer(item: Item, detector: Detector): Promise<void> {
   updateItem(item.id, { state: "running" });
   try {
-    const bytes = new Uint8Array(await item.file.arrayBuffer());
-    const given = await using(detector, () => detector.predict(bytes, item.name));
-    accept(item, detector, given);
+    accept(item, detector, await ask(item, detector));
   } catch (error) {
     refuse(item, error);
+  }
+}
+
+async function ask(item: Item, detector: Detector): Promise<Answer> {
+  nRunning[detector.where] += 1;
+  try {
+    const bytes = new Uint8Array(await item.file.arrayBuffer());
+    return await using(detector, () => detector.predict(bytes, item.name));
+  } finally {
+    nRunning[detector.where] -= 1;
   }
 }
 
@@ -61,7 +72,7 @@ function refuse(item: Item, error: unknown): void {
   const nTries = (tries.get(item.id) ?? 0) + 1;
   if (error instanceof ServerError && error.status === 503 && nTries < MAX_TRIES) {
     tries.set(item.id, nTries);
-    pause(error.retryAfterSeconds ?? USUAL_WAIT_S);
+    pauseServer(error.retryAfterSeconds ?? USUAL_WAIT_S);
     updateItem(item.id, { state: "waiting" });
     return;
   }
@@ -72,12 +83,12 @@ function refuse(item: Item, error: unknown): void {
   announce(words.failed(failure));
 }
 
-function pause(seconds: number): void {
+function pauseServer(seconds: number): void {
   const waiting = words.server.busy(seconds);
-  pausedUntil = performance.now() + 1000 * seconds;
+  serverPausedUntil = performance.now() + 1000 * seconds;
   tell(waiting);
   setTimeout(() => {
-    pausedUntil = 0;
+    serverPausedUntil = 0;
     if (notice.value?.text === waiting) notice.value = null;
     items.value = [...items.value]; // so that the queue looks again
   }, 1000 * seconds);

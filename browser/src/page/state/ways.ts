@@ -90,30 +90,28 @@ async function use(each: Way): Promise<void> {
 
 /** Run a bundle of one's own on this device from now on; one that is refused changes nothing. */
 export async function takeOwnBundle(file: File): Promise<void> {
-  const before = { state: states.device.value, way: way.value, own: ownBundle.value };
-  if (before.state.status === "absent") {
+  if (stateOf("device").status === "absent") {
     tell(words.ownBundle.needsDevice, "problem");
     return;
   }
+  const before = way.value;
   way.value = "device";
   const state = await openDevice(file);
   if (state?.status === "ready") {
     ownBundle.value = file;
-    if (before.state.status === "ready") retire(before.state.detector);
     tell(words.ownBundle.taken(file.name, state.detector.identity));
   } else if (state?.status === "failed") {
     tell(words.ownBundle.refused(file.name, state.message), "problem");
-    ownBundle.value = before.own;
-    way.value = before.way;
-    if (before.state.status === "ready") states.device.value = before.state;
-    else await openDevice(before.own);
+    way.value = before;
+    if (opened) states.device.value = { status: "ready", detector: opened };
+    else await openDevice(ownBundle.value);
   }
 }
 
 /** Go back from a bundle of one's own to the page's. */
 export async function dropOwnBundle(): Promise<void> {
-  const state = states.device.value;
-  if (state.status === "ready") retire(state.detector);
+  if (opened) retire(opened);
+  opened = null;
   ownBundle.value = null;
   await openDevice(null);
 }
@@ -128,18 +126,23 @@ export function lockServer(): void {
   states.server.value = { status: "locked" };
 }
 
-let turn = 0;
+/** The device's detector that was ready last; it stays until the next is, which may be refused. */
+let opened: DeviceDetector | null = null;
+let opening = new AbortController();
 
 /** Start this device; null where it was absent, or another bundle has overtaken this one. */
 async function openDevice(own: File | null): Promise<WayState | null> {
-  const mine = ++turn;
-  const isOvertaken = () => mine !== turn || stateOf("device").status === "absent";
+  const mine = new AbortController();
+  opening.abort();
+  opening = mine;
+  const isOvertaken = () => mine.signal.aborted || stateOf("device").status === "absent";
   const state = states.device;
   state.value = { status: "starting", progress: null };
   try {
     const bundleBytes = await own?.arrayBuffer();
     const detector = await DeviceDetector.open({
       base,
+      signal: mine.signal,
       onProgress: (progress) => {
         if (!isOvertaken() && stateOf("device").status === "starting") {
           state.value = { status: "starting", progress };
@@ -152,11 +155,12 @@ async function openDevice(own: File | null): Promise<WayState | null> {
       return null;
     }
     detector.onCrash = ({ message }) => {
-      const now = stateOf("device");
-      if (now.status === "ready" && now.detector === detector) {
-        state.value = { status: "failed", message };
-      }
+      if (opened !== detector) return;
+      opened = null;
+      if (stateOf("device").status === "ready") state.value = { status: "failed", message };
     };
+    if (opened) retire(opened);
+    opened = detector;
     ready("device", detector);
   } catch (error) {
     if (isOvertaken()) return null;
