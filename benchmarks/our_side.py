@@ -57,7 +57,7 @@ def measure_step(arguments: argparse.Namespace) -> dict[str, Any]:
     order = EpochOrder(np.arange(n_images), target == 1, training=recipe.training, seed=0)
     loader = training_loader(pixels, target, order=order, rank=0, n_processes=1)
     clock = clock_from(arguments)
-    precision = choose_precision(arguments.precision)
+    precision = choose_precision(arguments.precision, is_on_gpu=torch.cuda.is_available())
     module = Classifier(recipe, seed=0, class_weights=(1.0, 1.0))
     train(module, loader, precision=precision, callback=Ticker(clock))
     return clock.figures(batch_size) | {"precision": precision}
@@ -103,7 +103,7 @@ def measure_pipeline(arguments: argparse.Namespace) -> dict[str, Any]:
     held = hold_batches(schedule, recipe=recipe, seed=0)
     # Random weights take as long as pretrained ones, and need no file.
     module = EitherWay(recipe, seed=0, class_weights=(1.0, 1.0), is_pretrained=False)
-    precision = choose_precision(recipe.training.precision)
+    precision = choose_precision(recipe.training.precision, is_on_gpu=torch.cuda.is_available())
     train(module, schedule.loader(held), precision=precision, callback=schedule.clock)
     return block_ratios(schedule) | {"recipe": recipe.name, "precision": precision}
 

@@ -111,6 +111,9 @@ def test_a_missing_or_broken_file_is_told(tmp_path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(RecipeError, match="not valid YAML"):
         load_study(tmp_path / "broken.yaml")
+    (tmp_path / "twice.yaml").write_text("name: a\nname: b\n")
+    with pytest.raises(RecipeError, match="the key 'name' stands twice"):
+        load_study(tmp_path / "twice.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(RecipeError, match="the file: "):
         load_study(tmp_path / "list.yaml")

@@ -14,7 +14,7 @@ from pneumoscope.core.errors import DatasetError, DivergedError, RunError, Split
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.manifest import Manifest
 from pneumoscope.data.open import open_dataset
-from pneumoscope.training import fit
+from pneumoscope.training import fit, fitting
 from pneumoscope.training.checkpoint_io import read_checkpoint
 from pneumoscope.training.classifier import Classifier, balanced_class_weights, tuning_figures
 from pneumoscope.training.inference import load_network, predict_rows, sigmoid
@@ -124,6 +124,33 @@ def test_the_same_seed_repeats_the_weights_and_another_does_not(
         torch.equal(first[key], value) for key, value in load_network(same).state_dict().items()
     )
     assert not torch.equal(first["head.weight"], load_network(other).state_dict()["head.weight"])
+
+
+def test_what_is_decided_after_training_is_taken_up_on_resume(
+    dataset: Dataset,
+    tiny: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "_fit_with_lightning", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny, dataset, tmp_path / "run")
+    calibration = tiny.calibration.model_copy(update={"copies": 3})
+    other = tiny.model_copy(update={"calibration": calibration})
+    assert other != tiny
+    run = train(other, dataset, tmp_path / "run", resume=True)
+    assert open_run(run.path).recipe.calibration == calibration
+    assert not caplog.records
+    kept = train(
+        tiny, dataset, tmp_path / "run", resume=True
+    )  # finished: it stays, and that is said
+    assert open_run(kept.path).recipe.calibration == calibration
+    assert "its calibration stays as it was" in caplog.text
 
 
 def test_a_finished_run_resumes_to_itself_and_is_not_overwritten(

@@ -58,6 +58,8 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     [
         ("name: a\nname: b\n", "the key 'name' stands twice"),
         ("- a\n- b\n", "mapping"),
+        ("? [a, b]\n: 2\n", "a list or a mapping is no key"),
+        ("[" * 5000, "nested too deeply"),
         ("name: [\n", "not valid YAML"),
         ("name: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
     ],

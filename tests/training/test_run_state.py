@@ -7,7 +7,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from pneumoscope.core.errors import InUseError, RunError
+from pneumoscope.core.errors import InUseError, RunError, UsageError
 from pneumoscope.core.files import open_atomically
 from pneumoscope.training.run_state import has_run, hold_folder
 
@@ -58,3 +58,13 @@ def test_who_only_asks_whether_a_folder_is_in_use_hinders_no_run(tmp_path: Path)
         with pytest.raises(InUseError, match="another process"), hold_folder(tmp_path):
             pass
         assert time.monotonic() - started_s < 10  # a run at work is told of, not waited for
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with (
+        pytest.raises(UsageError, match="run: is a file, and a run needs a folder"),
+        hold_folder(tmp_path / "run"),
+    ):
+        pass
+    assert (tmp_path / "run").read_text() == "mine"

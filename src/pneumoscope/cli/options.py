@@ -14,7 +14,7 @@ DatasetOption = Annotated[
     Path,
     typer.Option(metavar="DATASET", help="The dataset, as for `pneumoscope data summary`."),
 ]
-RunOutOption = Annotated[Path, typer.Option(help="The run folder to write.")]
+RunOutOption = Annotated[Path, typer.Option(help="The run folder to write.", file_okay=False)]
 SeedOption = Annotated[int, typer.Option(min=0, help="Decides everything that is random.")]
 ChangesOption = Annotated[
     list[str] | None,

@@ -13,6 +13,7 @@ from pneumoscope.core.schema import RecipePart, reasons_of
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_file import load_recipe
 from pneumoscope.training.recipe_hash import recipe_sha256
+from pneumoscope.training.recipe_text import strict_yaml
 
 _NAME = r"^[a-z0-9][a-z0-9._-]*$"
 MeasuredBy = Literal["run", "bundle"]
@@ -92,7 +93,7 @@ def load_study(path: Path) -> Study:
         a recipe that is not there. Each reason has the key's path.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = strict_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: the study can't be read: {error}") from error
     except yaml.YAMLError as error:

@@ -4,9 +4,7 @@ import datetime as dt
 import logging
 import statistics
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +25,14 @@ from pneumoscope.training.added_data import (
 from pneumoscope.training.batches import EpochOrder, evaluation_loader, training_loader
 from pneumoscope.training.checkpoint_io import DurableCheckpointIO, read_checkpoint
 from pneumoscope.training.classifier import Classifier, balanced_class_weights
+from pneumoscope.training.devices import check_devices
 from pneumoscope.training.epoch_weights import EpochStore
 from pneumoscope.training.inference import load_network, predict_pixels, sigmoid
 from pneumoscope.training.keeper import EpochKeeper
-from pneumoscope.training.machine import choose_precision, keep_freed_memory, note_start
+from pneumoscope.training.machine import Precision, choose_precision, keep_freed_memory, note_start
 from pneumoscope.training.networks import check_network
 from pneumoscope.training.progress import TrainingProgress
+from pneumoscope.training.quiet_lightning import quiet_lightning
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_hash import recipe_sha256
 from pneumoscope.training.run_data import RunData, prepare_data
@@ -88,7 +88,8 @@ def fit(
         store_epochs: Keep every epoch's weights in ``checkpoints``; see `epoch_weights`.
 
     Raises:
-        UsageError: the recipe needs ``added`` and it is missing, or has no use for it.
+        UsageError: the recipe needs ``added`` and it is missing, or has no use for it; ``out`` is
+            a file; there are no such devices here.
         RecipeError: the backbone can't be built as the recipe says.
         RunError: ``out`` is in use, or holds another experiment.
         DivergedError: the loss became NaN; the last good checkpoint stays.
@@ -98,6 +99,7 @@ def fit(
     """
     check_added(recipe, added)
     check_network(recipe)  # before minutes of decoding
+    is_on_gpu = check_devices(accelerator, devices, strategy)
     keep_freed_memory()
     # With several devices Lightning starts this program anew for each: only the first one writes.
     is_writer = getattr(rank_zero_only, "rank", 0) == 0
@@ -105,12 +107,21 @@ def fit(
         earlier = _check_folder(out, recipe, seed=seed, resume=resume) if is_writer else None
         if earlier is not None and earlier.facts["state"] == "finished":
             check_finished(earlier, added, cache_folder=cache_folder)
+            _tell_of_other_words(earlier, recipe)
             _log.info("%s is finished already; nothing to do", out)
             return earlier
         options: dict[str, Any] = {"cache_folder": cache_folder, "show_progress": show_progress}
         data = prepare_data(recipe, dataset, strict=strict, **options)
         data = with_added(data, recipe, dataset, folder=added, seed=seed, **options)
-        run = _begin(out, recipe, data, seed=seed, earlier=earlier, is_writer=is_writer)
+        run = _begin(
+            out,
+            recipe,
+            data,
+            seed=seed,
+            earlier=earlier,
+            is_writer=is_writer,
+            precision=choose_precision(recipe.training.precision, is_on_gpu=is_on_gpu),
+        )
         _train(
             run,
             data,
@@ -211,7 +222,7 @@ def _fit_with_lightning(
     callbacks: list[pl.Callback] = [EpochStore(run.path), keeper] if store_epochs else [keeper]
     if show_progress and run.is_writer:
         callbacks.append(TrainingProgress(keeper))
-    with _quiet_lightning():
+    with quiet_lightning():
         trainer = pl.Trainer(
             max_epochs=training.epochs,
             precision="bf16-mixed" if run.facts["precision"] == "bf16" else "32-true",
@@ -297,13 +308,17 @@ def _begin(
     seed: int,
     earlier: RunFolder | None,
     is_writer: bool,
+    precision: Precision,
 ) -> RunFolder:
     """Write recipe.yaml and the first run.json, or take the earlier ones up."""
     if earlier is not None:
         before, now = earlier.facts["data"]["fingerprint"], data.facts["fingerprint"]
         check_same_radiographs(out, before=before, now=now)
         check_same_added(earlier, data.facts.get("added"))
-        return earlier
+        # What describes the run, or decides something after training, is as it was given last.
+        run = RunFolder(out, recipe=recipe, facts=earlier.facts, is_writer=is_writer)
+        run.write_recipe()
+        return run
     run = RunFolder(
         out,
         recipe=recipe,
@@ -314,7 +329,7 @@ def _begin(
             "state": "running",
             "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "seconds": 0.0,
-            "precision": choose_precision(recipe.training.precision),
+            "precision": precision,
             "channels_last": True,
             "data": data.facts,
         },
@@ -337,6 +352,19 @@ def _check_folder(out: Path, recipe: Recipe, *, seed: int, resume: bool) -> RunF
     return earlier
 
 
+def _tell_of_other_words(run: RunFolder, recipe: Recipe) -> None:
+    """Warn that a finished run keeps what it says of itself, and how it is calibrated."""
+    before, now = run.recipe.model_dump(), recipe.model_dump()
+    others = [key for key in now if before[key] != now[key]]
+    if others:
+        _log.warning(
+            "%s is finished, and its %s as it was; what is given now does not reach it. Change its "
+            "recipe.yaml and run `pneumoscope export`, where a bundle is to have it.",
+            run.path,
+            f"{', '.join(others)} {'stay' if len(others) > 1 else 'stays'}",
+        )
+
+
 def _outcome(keeper: EpochKeeper) -> dict[str, Any]:
     """Return what run.json says of the epochs."""
     speeds = [row["images_per_s"] for row in keeper.history]
@@ -346,22 +374,3 @@ def _outcome(keeper: EpochKeeper) -> dict[str, Any]:
         "selected_checkpoint": keeper.keep.epoch,
         "images_per_s": statistics.median(speeds) if speeds else None,
     }
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's advice that does not apply here; its errors still come through."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        # The decoded cache hands out whole batches from memory: workers would only add copies.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        # BatchNorm and dropout of frozen layers, on purpose: BackboneCnn.train keeps them so.
-        warnings.filterwarnings("ignore", message=".*module.*in eval mode at the start of.*")
-        # Lightning's own, until it follows torch's newest: nothing that a caller could mend.
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

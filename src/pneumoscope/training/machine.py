@@ -19,15 +19,19 @@ _CPU_INFO = Path("/proc/cpuinfo")
 Precision = Literal["bf16", "fp32"]
 
 
-def choose_precision(wanted: Literal["auto", "bf16", "fp32"]) -> Precision:
+def choose_precision(wanted: Literal["auto", "bf16", "fp32"], *, is_on_gpu: bool) -> Precision:
     """Return the precision to train in: ``auto`` is bf16 only where the hardware computes in it.
+
+    Args:
+        wanted: What the recipe says.
+        is_on_gpu: Training is on a CUDA GPU; one that stands idle beside a CPU decides nothing.
 
     A processor without bf16 instructions emulates them: it gives the same numbers, many times
     slower than fp32.
     """
     if wanted != "auto":
         return wanted
-    if torch.cuda.is_available():
+    if is_on_gpu:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if {"avx512_bf16", "amx_bf16"} & _cpu_flags() else "fp32"
 

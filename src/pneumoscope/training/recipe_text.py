@@ -19,12 +19,28 @@ class _StrictLoader(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict | set):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a list or a mapping is no key", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} stands twice", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def strict_yaml(text: str) -> Any:
+    """Return what YAML text holds.
+
+    Raises: yaml.YAMLError: it is no YAML, has a key twice or one that can't be a key, or is nested
+        too deeply.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # the loader is a SafeLoader
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
 
 
 def names_in(folder: Traversable) -> list[str]:
@@ -57,7 +73,7 @@ def read_recipe(
     """
     text, where = _read_text(name_or_path, names=names, folder=folder, what=what)
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # the loader is a SafeLoader
+        data = strict_yaml(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"{where}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
@@ -101,7 +117,7 @@ def _apply_change(data: dict[str, Any], change: str) -> None:
     if not equals or not key.strip():
         raise UsageError(f"--set {change}: write it as key=value, such as training.epochs=2.")
     try:
-        value = yaml.safe_load(text)
+        value = strict_yaml(text)
     except yaml.YAMLError as error:
         raise UsageError(f"--set {change}: the value is not valid YAML: {error}") from error
     *parents, last = key.strip().split(".")

@@ -8,8 +8,8 @@ from typing import Any
 
 import filelock
 
-from pneumoscope.core.errors import InUseError, RunError
-from pneumoscope.core.files import is_temporary
+from pneumoscope.core.errors import InUseError, RunError, UsageError
+from pneumoscope.core.files import is_temporary, storage_error
 
 RECIPE_FILE = "recipe.yaml"
 FACTS_FILE = "run.json"
@@ -21,9 +21,17 @@ _WAIT_S = 1.0  # who only asks whether a folder is in use holds it for an instan
 def hold_folder(out: Path) -> Iterator[None]:
     """Hold the run folder, so that two processes never write the same run.
 
-    Raises: InUseError: another process holds it.
+    Raises:
+        InUseError: another process holds it.
+        UsageError: there is a file of that name.
+        StorageError: the folder can't be made.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file, and a run needs a folder. Choose another --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(out, error) from error
     lock = filelock.FileLock(out / _LOCK)
     try:
         lock.acquire(timeout=_WAIT_S)
