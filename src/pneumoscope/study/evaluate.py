@@ -238,7 +238,12 @@ def _measure(
         fingerprint=subject.fingerprint,
     )
     run = run_record(subject.run, checkpoint_sha256=subject.checkpoint_sha256)
-    scores = measure_scores(predictions.probability, target, predictions.patient_id)
+    scores = measure_scores(
+        predictions.logit,
+        target,
+        predictions.patient_id,
+        probability=predictions.probability,
+    )
     return Evaluation(
         notice=notice(data, run),
         caveats=caveats(
