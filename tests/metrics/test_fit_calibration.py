@@ -1,10 +1,12 @@
 """The calibration that export fits: against general optimisers, and against what it must undo."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from pneumoscope.metrics.calibration import Calibration, fit_calibration
+from pneumoscope.metrics.calibration import Calibration, fit_calibration, recover_calibration
 from pneumoscope.metrics.checks import OneClassError
 
 
@@ -86,3 +88,50 @@ def test_what_cannot_be_calibrated_is_refused(
 def test_one_class_is_refused() -> None:
     with pytest.raises(OneClassError):
         fit_calibration([0.0, 1.0], [1, 1])
+
+
+@pytest.mark.parametrize(("temperature", "bias"), [(1.7, -0.8), (0.4, 3.0), (25.0, -110.0)])
+def test_a_bundles_calibration_is_recovered_from_its_float32_answers(temperature, bias) -> None:
+    """Oracle: the calibration that made them. Two thirds are rounded to 0 or 1."""
+    rng = np.random.default_rng(1)
+    log_odds = rng.uniform(-60, 60, 300)
+    logit = (temperature * log_odds - bias).astype(np.float32).astype(np.float64)
+    scaled = (logit.astype(np.float32) + np.float32(bias)) / np.float32(temperature)
+    # As onnxruntime does, which holds what it exponentiates to -18 and 18.
+    probability = 1 / (1 + np.exp(-np.clip(scaled, -18, 18)))
+    assert probability.dtype == np.float32
+    assert (probability == 1).sum() > 80
+    found = recover_calibration(logit, probability)
+    assert (found.temperature, found.bias) == pytest.approx((temperature, bias), rel=1e-5)
+    np.testing.assert_allclose(
+        found.log_odds(logit), (logit + bias) / temperature, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_what_the_sigmoid_alone_gives_is_recovered_without_rounding() -> None:
+    logit = np.array([-800.0, -3.0, 0.0, 50.0, 179.0])
+    found = recover_calibration(logit, 1 / (1 + np.exp(-np.maximum(logit, -700))))
+    assert found == Calibration(temperature=1, bias=0)
+    assert found.log_odds(logit).tolist() == logit.tolist()
+
+
+def test_calibrations_that_cannot_be_told_keep_the_order_of_the_logits() -> None:
+    """A detector that says the same of everything, and one whose every answer is certain."""
+    same = recover_calibration(np.full(4, 2.0), np.full(4, 0.3, np.float32))
+    assert same.probability(2.0) == pytest.approx(0.3)
+    sure = recover_calibration(np.array([30.0, 50.0, 90.0]), np.ones(3, np.float32))
+    assert (np.diff(sure.log_odds([30.0, 50.0, 90.0])) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("probability", "reason"),
+    [
+        ([0.9, 0.5, 0.1], "two was changed"),
+        ([0.1, 0.5, 0.8], "two was changed"),
+        ([0.1, 0.5, math.nan], "no number"),
+        ([0.1, 0.9], "shape"),
+    ],
+)
+def test_probabilities_that_no_calibration_gives_are_refused(probability, reason) -> None:
+    with pytest.raises(ValueError, match=reason):
+        recover_calibration(np.array([-1.0, 0.0, 1.0]), np.array(probability))

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, logit
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
@@ -41,7 +41,7 @@ def test_values_equal_scikit_learn() -> None:
             "mcc": sk.matthews_corrcoef(target, is_called),
         }
     )
-    scores = measure_scores(probability, target, patient)
+    scores = measure_scores(logit(probability), target, patient, probability=probability)
     assert list(scores) == ["auroc", "average_precision", "brier", "ece"]
     assert scores["auroc"].value == pytest.approx(sk.roc_auc_score(target, probability))
     assert scores["average_precision"].value == pytest.approx(
@@ -94,7 +94,7 @@ def test_bootstrap_intervals_agree_with_one_made_of_scikit_learn() -> None:
         )
         drawn["brier"].append(sk.brier_score_loss(target[rows], probability[rows]))
     measured = measure_at(probability, target, patient, threshold=0.5)
-    measured |= measure_scores(probability, target, patient)
+    measured |= measure_scores(probability, target, patient, probability=probability)
     for name, values in drawn.items():
         expected = np.quantile(values, [0.025, 0.975])
         assert (measured[name].low, measured[name].high) == pytest.approx(expected, abs=0.03), name
@@ -104,8 +104,8 @@ def test_several_radiographs_a_patient_widen_every_interval() -> None:
     alone = draw(3)
     # The same radiographs, four times over: nothing new is known.
     copied = [np.tile(values, 4) for values in alone]
-    expected = measure_at(*alone, threshold=0.5) | measure_scores(*alone)
-    measured = measure_at(*copied, threshold=0.5) | measure_scores(*copied)
+    expected = measure_at(*alone, threshold=0.5) | measure_scores(*alone, probability=alone[0])
+    measured = measure_at(*copied, threshold=0.5) | measure_scores(*copied, probability=copied[0])
     for name, estimate in measured.items():
         assert estimate.value == pytest.approx(expected[name].value)
         assert width(estimate) == pytest.approx(width(expected[name]), rel=0.15), name
@@ -127,7 +127,7 @@ def test_proportion_of_one_over_alike_radiographs_keeps_an_interval() -> None:
 def test_figure_that_no_resample_changes_has_no_interval() -> None:
     _, target, patient = draw(5)
     measured = measure_at(target * 1.0, target, patient, threshold=0.5)
-    scores = measure_scores(target * 0.8 + 0.1, target, patient)
+    scores = measure_scores(target, target, patient, probability=target * 0.8 + 0.1)
     for estimate in (measured["f1"], measured["mcc"], scores["average_precision"]):
         assert estimate.value == pytest.approx(1.0)
         assert math.isnan(estimate.low)
@@ -157,8 +157,21 @@ def test_ece_is_of_ten_bins_of_probability() -> None:
     # Bins 0, 3 and 9 hold 2, 1 and 2; their gaps are 0.07, 0.7 and 0.96 - 0.5.
     probability = np.array([0.05, 0.09, 0.30, 0.92, 1.00])
     target = np.array([False, False, True, True, False])
-    measured = measure_scores(probability, target, np.arange(5))
+    measured = measure_scores(np.arange(5), target, np.arange(5), probability=probability)
     assert measured["ece"].value == pytest.approx(2 / 5 * 0.07 + 1 / 5 * 0.7 + 2 / 5 * 0.46)
+
+
+def test_scores_of_any_size_rank_where_their_probabilities_round_to_one() -> None:
+    _, target, patient = draw(7)
+    score = 110 + 20 * np.random.default_rng(7).normal(target, 1)
+    probability = expit(score)
+    assert (probability == 1).all()
+    scores = measure_scores(score, target, patient, probability=probability)
+    assert scores["auroc"].value == pytest.approx(sk.roc_auc_score(target, score))
+    assert scores["average_precision"].value == pytest.approx(
+        sk.average_precision_score(target, score)
+    )
+    assert scores["brier"].value == scores["ece"].value == pytest.approx((~target).mean())
 
 
 def test_bad_input_is_refused() -> None:
@@ -168,10 +181,14 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="patient_id: shape"):
         measure_at(probability, target, ["a"], threshold=0.5)
     with pytest.raises(ValueError, match="patient_id: shape"):
-        measure_scores(probability, target, ["a"])
+        measure_scores(probability, target, ["a"], probability=probability)
     with pytest.raises(ValueError, match="measure_scores: needs both classes"):
-        measure_scores(probability, np.array([True, True]), patient)
+        measure_scores(probability, np.array([True, True]), patient, probability=probability)
     with pytest.raises(ValueError, match="logits"):
         measure_at(probability * 9, target, patient, threshold=0.5)
     with pytest.raises(ValueError, match="probability: has NaN"):
-        measure_scores(np.array([0.2, np.nan]), target, patient)
+        measure_scores(probability, target, patient, probability=np.array([0.2, np.nan]))
+    with pytest.raises(ValueError, match="score: has NaN"):
+        measure_scores(np.array([0.2, np.nan]), target, patient, probability=probability)
+    with pytest.raises(ValueError, match="score: shape"):
+        measure_scores(probability[:1], target, patient, probability=probability)

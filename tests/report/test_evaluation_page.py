@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -176,6 +177,15 @@ def test_galleries_show_the_most_confident_errors_first(predictions, dataset) ->
             assert example.path in paths
             assert example.truth == (truth[example.path] or "normal")
     assert len(galleries[2].examples) == 6
+
+
+def test_galleries_rank_by_logits_where_probabilities_round_to_one(predictions, dataset) -> None:
+    logit = 110 + 20 * predictions.logit
+    table = predictions.table.with_columns(logit=pl.Series(logit), probability=pl.lit(1.0))
+    gallery = make_galleries(Predictions(table), dataset, threshold=0.62)[0]
+    normal = sorted(zip(logit, predictions.path, strict=True), reverse=True)
+    expected = [path for _, path in normal if not predictions.target[predictions.path.index(path)]]
+    assert [example.path for example in gallery.examples] == expected[:12]
 
 
 def test_a_picture_that_vanished_costs_the_picture_only(predictions, dataset, tmp_path) -> None:

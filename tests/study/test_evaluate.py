@@ -180,11 +180,13 @@ def test_reading_is_written_down_even_if_prediction_fails(make_run, dataset, tmp
     assert not (run.path / "metrics.json").exists()
 
 
-def test_an_unfinished_run_may_not_read_test(make_run, dataset, tmp_path) -> None:
+@pytest.mark.parametrize("split", ["test", "tuning"])
+def test_an_unfinished_run_is_not_measured(make_run, dataset, tmp_path, split) -> None:
     run = make_run(tmp_path / "run")
     run.facts["state"] = "stopped"
-    with pytest.raises(RunError, match="stopped.*--resume"):
-        evaluate_run(run, dataset, predict=never)
+    (run.path / "predictions-tuning.csv").unlink()  # the end of training writes it
+    with pytest.raises(RunError, match=r"stopped.*--resume.*history\.csv"):
+        evaluate_run(run, dataset, split=split, predict=never)
     assert read_log(run.path) == []
 
 

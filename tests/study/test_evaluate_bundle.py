@@ -15,6 +15,7 @@ from pneumoscope.core.errors import DatasetError
 from pneumoscope.data.open import open_dataset
 from pneumoscope.data.predictions import read_predictions
 from pneumoscope.detector.bundle import open_bundle
+from pneumoscope.study.compare import load_measured
 from pneumoscope.study.evaluate_bundle import evaluate_bundle
 
 
@@ -65,6 +66,8 @@ def test_figures_are_those_of_the_pixels(
     assert any(line.startswith(f"{n_atypical} of 24 ") for line in evaluation.caveats)
     written = read_predictions(out / "predictions-test.csv")
     assert len(written) == 24
+    found = load_measured(out).calibration  # what `compare` averages over seeds by
+    assert (found.temperature, found.bias) == pytest.approx((tiny.TEMPERATURE, tiny.BIAS), abs=1e-5)
     assert np.sort(written.logit) == pytest.approx(np.sort(logit), abs=1e-5)
 
 

@@ -1,9 +1,11 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from pneumoscope.metrics.calibration import Calibration
 from pneumoscope.report.study_results import CONTRAST_FIGURES
 from pneumoscope.study.paired_tests import Detector, paired_tests
 from pneumoscope.study.study_contrasts import (
@@ -13,16 +15,30 @@ from pneumoscope.study.study_contrasts import (
 )
 
 N = 240
+AS_TRAINED = Calibration(temperature=1, bias=0)
 
 
-def make(label: str, *, strength: float, seeds: int = 3, spread: float = 0.0) -> Detector:
+def make(
+    label: str,
+    *,
+    strength: float,
+    seeds: int = 3,
+    spread: float = 0.0,
+    calibration: Calibration = AS_TRAINED,
+) -> Detector:
     """Return detectors that share their noise, so that pairs are alike."""
     rng = np.random.default_rng(3)
     target = np.arange(N) % 3 > 0
     noise = rng.normal(0, 1, (seeds, N))
     own = np.random.default_rng([*label.encode()]).normal(0, spread, (seeds, 1))
     logit = strength * (2.0 * target - 1) + noise + own
-    return Detector(label, 1 / (1 + np.exp(-logit)), np.linspace(0.4, 0.6, seeds))
+    return Detector(
+        label,
+        logit=logit,
+        calibration=[calibration] * seeds,
+        probability=1 / (1 + np.exp(-(logit + calibration.bias) / calibration.temperature)),
+        threshold=np.linspace(0.4, 0.6, seeds),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +68,18 @@ def test_differences_are_those_of_scikit_learn_seed_by_seed(facts) -> None:
         assert each.difference.by_seed == pytest.approx(by_seed)
         assert each.difference.mean == pytest.approx(by_seed.mean())
         assert each.difference.sd == pytest.approx(np.std(by_seed, ddof=1))
+
+
+def test_seeds_are_averaged_as_calibrated_log_odds(facts) -> None:
+    calibration = Calibration(temperature=3, bias=-1.5)
+    a = make("a", strength=0.9, spread=0.4, calibration=calibration)
+    log_odds = np.log(a.probability / (1 - a.probability))
+    limits = np.log(a.threshold / (1 - a.threshold))[:, None]
+    np.testing.assert_allclose(a.margin, (log_odds - limits).mean(axis=0), atol=1e-12)
+    # A threshold that rounds to 1 is no log odds, but shifts all radiographs alike.
+    sure = dataclasses.replace(a, threshold=np.ones(3))
+    assert np.isfinite(sure.margin).all()
+    assert (np.argsort(sure.margin) == np.argsort(a.margin)).all()
 
 
 def test_a_system_against_itself_differs_by_nothing(facts) -> None:

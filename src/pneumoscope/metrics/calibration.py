@@ -10,6 +10,10 @@ from pneumoscope.metrics.checks import check_both_classes, checked_pair, checked
 from pneumoscope.metrics.confusion import wilson_interval
 
 _MAX_STEPS = 200
+_SAME = 1e-12  # float64 probabilities differ less where they are the same sigmoid
+# Bundles give float32, and onnxruntime approximates the sigmoid: both are right to about 1e-7.
+_LEAST_TOLD = 1e-5
+_MISFIT = 1e-4
 _SMALLEST_STEP = 1e-10
 
 
@@ -20,10 +24,14 @@ class Calibration:
     temperature: float  # above 0
     bias: float  # in logits
 
+    def log_odds(self, logit: ArrayLike) -> NDArray[np.float64]:
+        """Return log(p / (1 - p)) of logits of any shape: unbounded, where p would round to 1."""
+        values = np.asarray(logit, dtype=np.float64)
+        return np.asarray((values + self.bias) / self.temperature, dtype=np.float64)
+
     def probability(self, logit: ArrayLike) -> NDArray[np.float64]:
         """Return P(pneumonia) of logits of any shape, in [0, 1]."""
-        scaled = (np.asarray(logit, dtype=np.float64) + self.bias) / self.temperature
-        return np.exp(-np.logaddexp(0, -scaled))
+        return np.exp(-np.logaddexp(0, -self.log_odds(logit)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +148,55 @@ def fit_calibration(logit: ArrayLike, target: ArrayLike) -> Calibration:
             "above 0 fits. The detector tells nothing, or its sign is wrong."
         )
     return Calibration(temperature=spread / slope, bias=offset * spread / slope - centre)
+
+
+def recover_calibration(logit: ArrayLike, probability: ArrayLike) -> Calibration:
+    """Return the calibration by which these probabilities were worked out from these logits.
+
+    Over the logits the log odds of the probabilities lie on a straight line, which is fitted by
+    least squares where both p and 1 - p are above 1e-5. A rounding of p moves the log odds
+    1 / (p (1 - p)) times as far, so squared residuals weigh (p (1 - p)) ** 2. Where the sigmoid
+    alone gives the probabilities the answer is exact: temperature 1 and bias 0. With one such
+    logit the temperature is taken as 1, with none the bias as 0, too.
+
+    Args:
+        logit: (N,) before the sigmoid.
+        probability: (N,) in [0, 1]; float32 is exact enough.
+
+    Raises: ValueError: the arrays differ in shape, are empty or hold NaN or infinity, or no
+        calibration gives these probabilities to within 1e-4.
+    """
+    z, p = np.asarray(logit, dtype=np.float64), np.asarray(probability, dtype=np.float64)
+    if z.shape != p.shape or z.ndim != 1 or z.size == 0:
+        raise ValueError(
+            f"logit: shape {z.shape}, but probability has {p.shape}; give one of each."
+        )
+    if not (np.isfinite(z).all() and np.isfinite(p).all()):
+        raise ValueError("logit or probability: has no number, or an infinite one, in it.")
+    plain = Calibration(temperature=1.0, bias=0.0)
+    if np.abs(plain.probability(z) - p).max() <= _SAME:
+        return plain
+    is_told = np.minimum(p, 1 - p) > _LEAST_TOLD
+    found = _line_through(z[is_told], p[is_told]) if is_told.any() else plain
+    if found is None or np.abs(found.probability(z) - p).max() > _MISFIT:
+        raise ValueError(
+            "probability: is not sigmoid((logit + bias) / temperature) for any temperature and "
+            "bias. One of the two was changed."
+        )
+    return found
+
+
+def _line_through(z: NDArray[np.float64], p: NDArray[np.float64]) -> Calibration | None:
+    """Return the calibration that fits best; None where p does not rise with the logit."""
+    log_odds = np.log(p) - np.log1p(-p)
+    weight = (p * (1 - p)) ** 2
+    z_mean = float(np.average(z, weights=weight))
+    mean = float(np.average(log_odds, weights=weight))
+    slope = 1.0
+    if np.ptp(z) > 0:
+        away = weight * (z - z_mean)
+        slope = float(away @ (log_odds - mean) / (away @ (z - z_mean)))
+    return Calibration(temperature=1 / slope, bias=mean / slope - z_mean) if slope > 0 else None
 
 
 def _fit_sigmoid(z: NDArray[np.float64], target: NDArray[np.bool_]) -> tuple[float, float]:

@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from pneumoscope.core.types import Estimate
 from pneumoscope.metrics.bootstrap import bootstrap_by_patient
 from pneumoscope.metrics.calibration import brier_score, expected_calibration_error
-from pneumoscope.metrics.checks import check_both_classes, checked_probability, patient_index
+from pneumoscope.metrics.checks import (
+    check_both_classes,
+    checked_pair,
+    checked_probability,
+    patient_index,
+)
 from pneumoscope.metrics.confusion import ConfusionMatrix, wilson_interval
 from pneumoscope.metrics.curves import average_precision
 from pneumoscope.metrics.delong import delong_estimate
@@ -63,9 +68,12 @@ def measure_at(
 
 
 def measure_scores(
-    probability: ArrayLike, target: ArrayLike, patient_id: ArrayLike
+    score: ArrayLike, target: ArrayLike, patient_id: ArrayLike, *, probability: ArrayLike
 ) -> dict[str, Estimate]:
     """Return the figures that need no threshold: AUROC, average precision, Brier score and ECE.
+
+    AUROC and average precision only rank, and rank by the score: a probability rounds to 1 where
+    the network is very sure, which would tie radiographs that its logits tell apart.
 
     AUROC has the interval of `delong_estimate`, which heeds patients with several radiographs; the
     others are ``bootstrap by patient``. The interval of ECE tends to lie high, and can even leave
@@ -73,24 +81,26 @@ def measure_scores(
     exactly 1 has no interval (NaN): no resample changes it.
 
     Args:
-        probability: (N,) P(pneumonia), in [0, 1].
+        score: (N,) any scale on which larger means more likely pneumonia; best the logit.
         target: (N,) True where the reference standard is positive.
         patient_id: (N,) the patient of each radiograph.
+        probability: (N,) P(pneumonia), in [0, 1], for Brier score and ECE.
 
     Returns: Keys auroc, average_precision, brier, ece; ``n`` is N.
     Raises: ValueError: the arrays differ in shape, are empty, hold NaN or only one class, or a
         probability lies outside [0, 1].
     """
-    values, targets = checked_probability(probability, target)
+    scores, targets = checked_pair(score, target)
+    probabilities, _ = checked_probability(probability, target)
     check_both_classes(targets, figure="measure_scores")
     patient = patient_index(patient_id, targets.size)
-    figures: dict[str, Callable[..., float]] = {
-        "average_precision": average_precision,
-        "brier": brier_score,
-        "ece": expected_calibration_error,
+    figures: dict[str, tuple[Callable[..., float], NDArray[np.float64]]] = {
+        "average_precision": (average_precision, scores),
+        "brier": (brier_score, probabilities),
+        "ece": (expected_calibration_error, probabilities),
     }
-    estimates = {"auroc": delong_estimate(values, targets, patient_id=patient)}
-    for name, figure in figures.items():
+    estimates = {"auroc": delong_estimate(scores, targets, patient_id=patient)}
+    for name, (figure, values) in figures.items():
         estimates[name] = bootstrap_estimate(
             figure(values, targets), figure, patient, values, targets
         )

@@ -25,7 +25,9 @@ def balanced_threshold(probability: ArrayLike, target: ArrayLike) -> float:
     The empirical index (sensitivity + specificity - 1) has a plateau wherever no radiograph scores,
     so that where the classes barely overlap a single one decides. Instead:
 
-    1. Probabilities are clipped to [1e-7, 1 - 1e-7] and taken to logits.
+    1. Probabilities are clipped to [1e-7, 1 - 1e-7] and taken to logits. No threshold is found
+       beyond these, logits of -16.1 and 16.1: a network that puts both classes there calls all
+       alike until it is calibrated, as a bundle is.
     2. Each class's distribution of logits is smoothed by a logistic kernel whose standard deviation
        is Silverman's 0.9 A n ** -0.2, at least 0.1, with n the radiographs of the class and A the
        smaller of its standard deviation (divisor n) and its interquartile range / 1.349; where

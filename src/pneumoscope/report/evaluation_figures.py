@@ -114,8 +114,8 @@ def learning_curves(history: pl.DataFrame, *, chosen: int | None) -> "Figure":
 def roc_figure(
     predictions: Predictions, points: Sequence[PointResult], *, auroc: float
 ) -> "Figure":
-    """Draw the ROC curve, and where the operating points lie on it."""
-    curve = roc_curve(predictions.probability, predictions.target)
+    """Draw the ROC curve of the logits, and where the operating points lie on it."""
+    curve = roc_curve(predictions.logit, predictions.target)
     figure = new_figure(5.2, 4.8)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], ":", color=SOFT, linewidth=1, label="chance")
@@ -142,8 +142,8 @@ def roc_figure(
 def precision_recall_figure(
     predictions: Predictions, points: Sequence[PointResult], *, average_precision: float
 ) -> "Figure":
-    """Draw PPV against sensitivity; the prevalence is what a detector that guesses would have."""
-    curve = precision_recall_curve(predictions.probability, predictions.target)
+    """Draw PPV against sensitivity by the logits; a detector that guesses has the prevalence."""
+    curve = precision_recall_curve(predictions.logit, predictions.target)
     prevalence = float(predictions.target.mean())
     figure = new_figure(5.2, 4.8)
     axes = figure.add_subplot()

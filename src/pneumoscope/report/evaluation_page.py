@@ -209,18 +209,20 @@ def make_galleries(
 ) -> list[Gallery]:
     """Choose radiographs that went wrong, the most confident first, and some that went right.
 
+    The logit ranks them: of probabilities many may round to 1.
+
     Args:
         predictions: Of the evaluated split.
         dataset: Where the radiographs are read from.
         threshold: Radiographs at or above it are called pneumonia.
     """
-    probability, target = predictions.probability, predictions.target
-    is_called = probability >= threshold
+    target = predictions.target
+    is_called = predictions.probability >= threshold
     row_of = {path: row for row, path in enumerate(dataset.manifest.table["path"].to_list())}
 
     def gallery(title: str, order: str, members: NDArray[np.bool_], *, chosen: str) -> Gallery:
         rows = np.flatnonzero(members)
-        rows = rows[np.argsort(-probability[rows], kind="stable")]
+        rows = rows[np.argsort(-predictions.logit[rows], kind="stable")]
         if chosen == "lowest":
             rows = rows[::-1]
         picked = rows[:_MAX_IN_GALLERY]

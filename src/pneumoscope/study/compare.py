@@ -14,7 +14,12 @@ import pneumoscope
 from pneumoscope.core.errors import RunError, UsageError
 from pneumoscope.data.predictions import Predictions, read_predictions
 from pneumoscope.metrics.bootstrap import bootstrap_by_patient
-from pneumoscope.metrics.calibration import brier_score, expected_calibration_error
+from pneumoscope.metrics.calibration import (
+    Calibration,
+    brier_score,
+    expected_calibration_error,
+    recover_calibration,
+)
 from pneumoscope.metrics.confusion import ConfusionMatrix
 from pneumoscope.metrics.curves import auroc, average_precision
 from pneumoscope.report.comparison_page import write_comparison
@@ -42,12 +47,17 @@ _METHOD = (
     "over seeds and a 95 % interval of that mean: patients are resampled ({n_resamples:,} times), "
     "seeds are not, so the interval is that of these trained networks on other patients. A figure "
     "that no resample changes has no interval.",
+    "AUROC and average precision rank the radiographs by a run's logits, which do not round to 1 "
+    "as probabilities do.",
     "At the balanced point every run is taken at its own threshold, chosen on its own tuning "
     "predictions; at 0.5 all at 0.5.",
 )
-_SCORES: dict[str, Callable[..., float]] = {
+# These two only rank, and do so by the logit, whose order no rounding takes away.
+_RANKINGS: dict[str, Callable[..., float]] = {
     "auroc": auroc,
     "average_precision": average_precision,
+}
+_SCORES: dict[str, Callable[..., float]] = _RANKINGS | {
     "brier": brier_score,
     "ece": expected_calibration_error,
 }
@@ -60,6 +70,7 @@ class MeasuredRun:
     folder: Path
     evaluation: Evaluation
     predictions: Predictions  # sorted by path
+    calibration: Calibration  # which made its probabilities of its logits
 
     def threshold(self, point: str) -> float:
         """Return the run's own threshold of an operating point. Raises: RunError: it has none."""
@@ -72,15 +83,6 @@ class _Group:
 
     label: str
     runs: list[MeasuredRun]
-
-    @property
-    def detector(self) -> Detector:
-        """The seeds as one detector."""
-        return Detector(
-            label=self.label,
-            probability=np.array([run.predictions.probability for run in self.runs]),
-            threshold=np.array([run.threshold(BALANCED) for run in self.runs]),
-        )
 
 
 def compare_runs(runs: Sequence[Path], out: Path, *, n_resamples: int = 1000) -> Comparison:
@@ -109,7 +111,7 @@ def compare_runs(runs: Sequence[Path], out: Path, *, n_resamples: int = 1000) ->
     loaded = [load_measured(run) for run in runs]
     _check_same_radiographs(loaded)
     groups = _group(loaded)
-    detectors = [group.detector for group in groups]
+    detectors = [detector_of(group.label, group.runs) for group in groups]
     first = loaded[0]
     target, patient_id = first.predictions.target, first.predictions.patient_id
     tests = paired_tests(detectors, target=target, patient_id=patient_id)
@@ -127,8 +129,23 @@ def compare_runs(runs: Sequence[Path], out: Path, *, n_resamples: int = 1000) ->
     return comparison
 
 
+def detector_of(label: str, runs: Sequence[MeasuredRun]) -> Detector:
+    """Return runs on the same radiographs, one a seed, as one detector."""
+    return Detector(
+        label=label,
+        logit=np.array([run.predictions.logit for run in runs]),
+        calibration=[run.calibration for run in runs],
+        probability=np.array([run.predictions.probability for run in runs]),
+        threshold=np.array([run.threshold(BALANCED) for run in runs]),
+    )
+
+
 def load_measured(folder: Path) -> MeasuredRun:
     """Return a run's results on test.
+
+    A bundle's calibration is worked out from its logits and probabilities side by side, to about
+    1e-7 of log odds: the table has all that is needed, whichever version wrote it, and the bundle
+    itself may be elsewhere by now.
 
     Raises: RunError: they are missing, damaged, or of another split.
     """
@@ -146,13 +163,26 @@ def load_measured(folder: Path) -> MeasuredRun:
             f"{folder}: predictions-test.csv has {len(predictions):,} rows, but metrics.json was "
             f"made from {evaluation.data.n:,}. Evaluate the run again."
         )
+    try:
+        calibration = recover_calibration(predictions.logit, predictions.probability)
+    except ValueError as error:
+        raise RunError(
+            f"{folder}: no figures can be worked out from its predictions-test.csv ({error}) "
+            "Evaluate the run again."
+        ) from error
     return MeasuredRun(
-        folder, _with_recipe_hash(folder, evaluation), Predictions(predictions.table.sort("path"))
+        folder,
+        _with_recipe_hash(folder, evaluation),
+        Predictions(predictions.table.sort("path")),
+        calibration,
     )
 
 
 def run_figures(run: MeasuredRun) -> dict[str, tuple[float, float]]:
     """Return the compared figures of one run: as metrics.json says, and as its predictions give.
+
+    Earlier versions ranked by the probability, whose rounding can tie what logits tell apart. What
+    they said of AUROC and average precision is given by the predictions, too, and is no damage.
 
     Raises: RunError: its predictions hold what no figure can be worked out from, or metrics.json
         lacks an operating point.
@@ -161,8 +191,10 @@ def run_figures(run: MeasuredRun) -> dict[str, tuple[float, float]]:
     figures = {}
     try:
         for name, statistic in _SCORES.items():
-            given = statistic(predictions.probability, predictions.target)
-            figures[name] = (evaluation.scores[name].value, given)
+            said = evaluation.scores[name].value
+            columns = [*_scored([run], name), predictions.probability]
+            values = [statistic(column, predictions.target) for column in columns]
+            figures[name] = (said, _nearest(values, said))
         for point in COMPARED_POINTS:
             (is_called,) = _calls([run], point)
             for name in POINT_FIGURE_NAMES:
@@ -175,6 +207,10 @@ def run_figures(run: MeasuredRun) -> dict[str, tuple[float, float]]:
             f"metrics.json ({error}). Evaluate the run again."
         ) from error
     return figures
+
+
+def _nearest(values: Sequence[float], wanted: float) -> float:
+    return min(values, key=lambda value: abs(value - wanted))
 
 
 def _with_recipe_hash(folder: Path, evaluation: Evaluation) -> Evaluation:
@@ -244,7 +280,7 @@ def _recipe_result(group: _Group, *, n_resamples: int) -> RecipeResult:
         readings=[run.evaluation.reading for run in runs],
         n_parameters=first.n_parameters,
         scores={
-            name: _over_seeds(statistic, runs, _probabilities(runs), n_resamples=n_resamples)
+            name: _over_seeds(statistic, runs, _scored(runs, name), n_resamples=n_resamples)
             for name, statistic in _SCORES.items()
         },
         points={
@@ -268,7 +304,10 @@ def _recipe_result(group: _Group, *, n_resamples: int) -> RecipeResult:
     )
 
 
-def _probabilities(runs: Sequence[MeasuredRun]) -> list[NDArray[np.float64]]:
+def _scored(runs: Sequence[MeasuredRun], name: str) -> list[NDArray[np.float64]]:
+    """Return for each run the (N,) logits or probabilities that a figure rests on."""
+    if name in _RANKINGS:
+        return [run.predictions.logit for run in runs]
     return [run.predictions.probability for run in runs]
 
 
@@ -297,7 +336,7 @@ def _over_seeds(
     Args:
         statistic: Of one seed's answers and the targets.
         runs: One a seed.
-        answers: For each seed (N,) probabilities or calls.
+        answers: For each seed (N,) logits, probabilities or calls.
         n_resamples: Of patients.
     """
     predictions = runs[0].predictions

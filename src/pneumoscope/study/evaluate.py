@@ -90,7 +90,7 @@ def evaluate_run(
     """Measure a run on one split of a dataset, and write predictions, figures and report.
 
     Args:
-        run: A finished run; for a split other than test it may be unfinished.
+        run: A finished run.
         dataset: With the roles that the run's recipe gives its radiographs.
         split: Which role to measure on.
         out: Folder for the results; by default the run's own for test, and a folder
@@ -156,11 +156,12 @@ def _settle(
 ) -> _Subject:
     """Check everything that can be checked before the split is read."""
     state = run.facts.get("state")
-    if split == "test" and state != "finished":
+    if state != "finished":
+        # Thresholds come from its answers on the tuning split, which the end of training writes.
         raise RunError(
-            f"{run.path}: its training is {state or 'unknown'}, not finished, and a test split is "
-            "read once. Finish it with `pneumoscope train ... --resume`, or look at the tuning "
-            "split with --split tuning."
+            f"{run.path}: its training is {state or 'unknown'}, not finished. Finish it with "
+            "`pneumoscope train ... --resume`; its figures on the tuning split so far are in "
+            "history.csv."
         )
     roles = roles_of(run.recipe, dataset)
     check_roles(dataset.manifest, roles, needs=(split,))
@@ -238,7 +239,12 @@ def _measure(
         fingerprint=subject.fingerprint,
     )
     run = run_record(subject.run, checkpoint_sha256=subject.checkpoint_sha256)
-    scores = measure_scores(predictions.probability, target, predictions.patient_id)
+    scores = measure_scores(
+        predictions.logit,
+        target,
+        predictions.patient_id,
+        probability=predictions.probability,
+    )
     return Evaluation(
         notice=notice(data, run),
         caveats=caveats(

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pneumoscope.core.types import Estimate, OperatingPoint
 from pneumoscope.data.predictions import Predictions
@@ -79,7 +78,8 @@ def measure_subgroups(
 ) -> list[SubgroupResult]:
     """Return sensitivity and AUROC for each subtype of pneumonia, in the alphabet's order.
 
-    A subtype's AUROC sets its radiographs against all normal ones: normals have no subtype.
+    A subtype's AUROC sets its radiographs against all normal ones, by their logits: normals have no
+    subtype.
     """
     target = predictions.target
     subtype = np.asarray([name or "" for name in predictions.subtype], dtype=np.str_)
@@ -98,7 +98,7 @@ def measure_subgroups(
         }
         rows = is_member | ~target
         area = delong_estimate(
-            predictions.probability[rows],
+            predictions.logit[rows],
             target[rows],
             patient_id=predictions.patient_id[rows],
         )
@@ -184,12 +184,6 @@ def beside_reported(
             )
         )
     return rows
-
-
-def log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return log(p / (1 - p)), finite also where p rounds to 0 or 1."""
-    clipped = np.clip(probability, 1e-15, 1 - 1e-15)
-    return np.log(clipped) - np.log1p(-clipped)
 
 
 def _as_normal(matrix: ConfusionMatrix) -> ConfusionMatrix:

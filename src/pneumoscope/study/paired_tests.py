@@ -1,23 +1,24 @@
 """Recipe against recipe on the same radiographs, each recipe's seeds taken as one detector."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoscope.metrics.calibration import Calibration
 from pneumoscope.metrics.confusion import McNemarResult, mcnemar_exact
 from pneumoscope.metrics.delong import DeLongResult, delong_paired
 from pneumoscope.metrics.holm import holm
 from pneumoscope.report.comparison_results import AccuracyTest, AurocTest, PairedTests
-from pneumoscope.study.measurement import log_odds
 
 TEST_METHOD = (
     "For the paired tests a recipe's seeds are one detector: the log odds of P(pneumonia), less "
     "the log odds of the run's own balanced threshold, averaged over seeds; at 0 or above it calls "
-    "pneumonia. With several seeds it is therefore an ensemble, and a little better than its mean "
-    "run.",
+    "pneumonia. The log odds come from the logits, so that they do not round. With several seeds "
+    "it is therefore an ensemble, and a little better than its mean run.",
     "AUROC: DeLong's paired test, with the variance by patient. Accuracy at the balanced point: "
     "McNemar's exact test, which takes images as independent; several images of a patient make "
     "its p-value somewhat too small.",
@@ -28,17 +29,30 @@ TEST_METHOD = (
 
 @dataclass(frozen=True)
 class Detector:
-    """The S seeds of a recipe as one detector."""
+    """The S seeds of a recipe as one detector.
+
+    Each seed by itself ranks by its logits and calls by its probabilities. Their mean is one of log
+    odds, since the logits of two seeds have no common scale where each was measured through its
+    bundle: there they are calibrated. They come from the logits, by each run's calibration, and
+    not from probabilities, which round to 1.
+    """
 
     label: str
+    logit: NDArray[np.float64]  # (S, N)
+    calibration: Sequence[Calibration]  # (S,), temperature 1 and bias 0 of a run as trained
     probability: NDArray[np.float64]  # (S, N)
     threshold: NDArray[np.float64]  # (S,) each seed's own balanced one
 
     @property
     def margin(self) -> NDArray[np.float64]:
         """(N,) log odds above the threshold, the mean over seeds; 0 or more calls pneumonia."""
-        margins = log_odds(self.probability) - log_odds(self.threshold)[:, None]
-        return np.asarray(margins.mean(axis=0), dtype=np.float64)
+        margins = [
+            calibration.log_odds(logit) - _threshold_log_odds(threshold)
+            for logit, calibration, threshold in zip(
+                self.logit, self.calibration, self.threshold.tolist(), strict=True
+            )
+        ]
+        return np.asarray(np.mean(margins, axis=0), dtype=np.float64)
 
 
 def paired_tests(
@@ -74,6 +88,12 @@ def paired_tests(
         )
         for i, (a, b) in enumerate(pairs)
     ]
+
+
+def _threshold_log_odds(threshold: float) -> float:
+    # A threshold of 0 or 1 would be infinite, and every radiograph's mean over seeds with it.
+    clipped = min(max(threshold, 1e-15), 1 - 1e-15)
+    return math.log(clipped) - math.log1p(-clipped)
 
 
 def _auroc_test(test: DeLongResult, *, p_holm: float) -> AurocTest:

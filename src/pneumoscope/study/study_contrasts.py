@@ -48,9 +48,9 @@ def paired_differences(
 
     Raises: ValueError: the systems have different numbers of seeds or radiographs.
     """
-    if a.probability.shape != b.probability.shape or len(a.probability) == 0:
+    if a.logit.shape != b.logit.shape or len(a.logit) == 0:
         raise ValueError(
-            f"{a.label} and {b.label}: shapes {a.probability.shape} and {b.probability.shape}; "
+            f"{a.label} and {b.label}: shapes {a.logit.shape} and {b.logit.shape}; "
             "give the same seeds and radiographs of both, and at least one seed."
         )
     return [
@@ -114,9 +114,9 @@ def over_seeds_record(found: MeanOverSeeds, *, floor: float = -math.inf) -> Over
 
 
 def _answers(system: Detector, figure: str) -> NDArray[np.float64] | NDArray[np.bool_]:
-    """Return (S, N): probabilities, or the calls that a figure of an operating point needs."""
+    """Return (S, N): logits to rank by, or the calls that a figure of an operating point needs."""
     if figure == "auroc":
-        return system.probability
+        return system.logit
     threshold = np.array(0.5) if figure.endswith("0.5") else system.threshold[:, None]
     return np.asarray(system.probability >= threshold, dtype=np.bool_)
 

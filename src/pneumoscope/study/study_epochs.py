@@ -241,8 +241,7 @@ def _result(subject: _Subject, answers: Sequence[Predictions], *, n_resamples: i
     target = facts.target
     of_run = _epoch_answers(subject, answers)
     figures = {
-        name: figure_by_epoch(name, of_run.probability, target)
-        for name in ("loss", "accuracy", "auroc")
+        name: figure_by_epoch(name, of_run.logit, target) for name in ("loss", "accuracy", "auroc")
     }
     keep = run.recipe.training.keep
     return EpochsOfRun(
@@ -272,14 +271,14 @@ def _result(subject: _Subject, answers: Sequence[Predictions], *, n_resamples: i
 
 def _gap(rule: Rule, answers: EpochAnswers, facts: Predictions, *, n_resamples: int) -> Gap:
     target = facts.target
-    best = best_epoch(rule, answers.probability, target)
-    at = figure_by_epoch(rule.figure, answers.probability, target)
+    best = best_epoch(rule, answers.logit, target)
+    at = figure_by_epoch(rule.figure, answers.logit, target)
 
-    def resampled(target: NDArray[np.bool_], probability: NDArray[np.float64]) -> float:
-        return gap(rule, EpochAnswers(probability.T, answers.chosen), target)
+    def resampled(target: NDArray[np.bool_], logit: NDArray[np.float64]) -> float:
+        return gap(rule, EpochAnswers(logit.T, answers.chosen), target)
 
     low, high = bootstrap_by_patient(
-        resampled, facts.patient_id, target, answers.probability.T, n_resamples=n_resamples
+        resampled, facts.patient_id, target, answers.logit.T, n_resamples=n_resamples
     )
     return Gap(
         rule=rule,
@@ -330,12 +329,9 @@ def _gap_over_seeds(
     seeds: list[int],
     n_resamples: int,
 ) -> GapOverSeeds:
-    def by_seed(
-        target: NDArray[np.bool_], *probabilities: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def by_seed(target: NDArray[np.bool_], *logits: NDArray[np.float64]) -> NDArray[np.float64]:
         resampled = [
-            EpochAnswers(probability.T, run.chosen)
-            for run, probability in zip(runs, probabilities, strict=True)
+            EpochAnswers(logit.T, run.chosen) for run, logit in zip(runs, logits, strict=True)
         ]
         return gaps(rule, resampled, target)
 
@@ -343,7 +339,7 @@ def _gap_over_seeds(
         by_seed,
         facts.patient_id,
         facts.target,
-        *(run.probability.T for run in runs),
+        *(run.logit.T for run in runs),
         n_resamples=n_resamples,
     )
     kept = [gap_kept(rule, run, facts.target, facts.patient_id) for run in runs]
@@ -357,4 +353,4 @@ def _gap_over_seeds(
 
 
 def _epoch_answers(subject: _Subject, answers: Sequence[Predictions]) -> EpochAnswers:
-    return EpochAnswers(np.array([each.probability for each in answers]), chosen=subject.chosen - 1)
+    return EpochAnswers(np.array([each.logit for each in answers]), chosen=subject.chosen - 1)

@@ -14,44 +14,50 @@ from numpy.typing import NDArray
 from pneumoscope.metrics.checks import OneClassError, patient_index
 from pneumoscope.metrics.curves import auroc
 from pneumoscope.report.epochs_results import Rule
-from pneumoscope.study.measurement import log_odds
 
 N_HALVINGS = 200
 
 
 @dataclass(frozen=True)
 class EpochAnswers:
-    """A run's probabilities after each of its E epochs on N radiographs."""
+    """A run's logits after each of its E epochs on N radiographs."""
 
-    probability: NDArray[np.float64]  # (E, N)
+    logit: NDArray[np.float64]  # (E, N), not calibrated: a probability of 0.5 is 0
     chosen: int  # the row of the epoch that the run keeps
 
 
 def figure_by_epoch(
-    figure: str, probability: NDArray[np.float64], target: NDArray[np.bool_]
+    figure: str, logit: NDArray[np.float64], target: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Return (E,) of ``accuracy`` at 0.5, ``auroc`` or ``loss`` (log loss, in nats).
+
+    All from logits: probabilities round to 1 where a network is very sure, which would tie what it
+    ranks and bound what a sure error costs.
+
+    Args:
+        figure: Which.
+        logit: (E, N) after each epoch.
+        target: (N,) True where the reference standard says pneumonia.
 
     Raises: OneClassError: an AUROC is asked for and one class is missing.
     """
     if figure == "accuracy":
-        return np.asarray(((probability >= 0.5) == target).mean(axis=1), dtype=np.float64)
+        return np.asarray(((logit >= 0) == target).mean(axis=1), dtype=np.float64)
     if figure == "loss":
-        z = log_odds(probability)
-        return np.asarray(np.logaddexp(0.0, np.where(target, -z, z)).mean(axis=1))
-    return np.array([auroc(row, target) for row in probability])
+        return np.asarray(np.logaddexp(0.0, np.where(target, -logit, logit)).mean(axis=1))
+    return np.array([auroc(row, target) for row in logit])
 
 
-def best_epoch(rule: Rule, probability: NDArray[np.float64], target: NDArray[np.bool_]) -> int:
+def best_epoch(rule: Rule, logit: NDArray[np.float64], target: NDArray[np.bool_]) -> int:
     """Return the row that these radiographs would choose: the first of equals, as training does."""
-    values = figure_by_epoch(rule.by, probability, target)
+    values = figure_by_epoch(rule.by, logit, target)
     return int(np.argmin(values) if rule.by == "loss" else np.argmax(values))
 
 
 def gap(rule: Rule, answers: EpochAnswers, target: NDArray[np.bool_]) -> float:
     """Return the rule's figure of the best test epoch less that of the epoch that was chosen."""
-    best = best_epoch(rule, answers.probability, target)
-    pair = answers.probability[[best, answers.chosen]]
+    best = best_epoch(rule, answers.logit, target)
+    pair = answers.logit[[best, answers.chosen]]
     values = figure_by_epoch(rule.figure, pair, target)
     return float(values[0] - values[1])
 
@@ -97,8 +103,8 @@ def gap_kept(
         is_first = np.isin(patient, order[: order.size // 2])
         for choosing, measuring in ((is_first, ~is_first), (~is_first, is_first)):
             try:
-                best = best_epoch(rule, answers.probability[:, choosing], target[choosing])
-                pair = answers.probability[[best, answers.chosen]][:, measuring]
+                best = best_epoch(rule, answers.logit[:, choosing], target[choosing])
+                pair = answers.logit[[best, answers.chosen]][:, measuring]
                 figures = figure_by_epoch(rule.figure, pair, target[measuring])
             except OneClassError:
                 continue

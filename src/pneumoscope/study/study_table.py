@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 import pneumoscope
 from pneumoscope.core.errors import WeightsError
 from pneumoscope.data.predictions import Predictions, read_predictions
@@ -25,9 +23,9 @@ from pneumoscope.report.study_results import (
     StudyResult,
     SystemResult,
 )
-from pneumoscope.study.compare import compare_runs
-from pneumoscope.study.measurement import BALANCED, beside_reported
-from pneumoscope.study.paired_tests import Detector, paired_tests
+from pneumoscope.study.compare import compare_runs, detector_of, load_measured
+from pneumoscope.study.measurement import beside_reported
+from pneumoscope.study.paired_tests import paired_tests
 from pneumoscope.study.study_contrasts import (
     CONTRAST_METHOD,
     correct_after_holm,
@@ -204,7 +202,10 @@ def _contrasts(study: Study, runs: Sequence[StudyRun], *, n_resamples: int) -> l
         seeds = [seed for seed in wanted if (a, seed) in measured and (b, seed) in measured]
         differences, averaged = [], None
         if seeds:
-            arms = [_detector(name, [measured[name, seed] for seed in seeds]) for name in (a, b)]
+            arms = [
+                detector_of(name, [load_measured(measured[name, seed].folder) for seed in seeds])
+                for name in (a, b)
+            ]
             facts = _predictions(measured[a, seeds[0]])
             differences = paired_differences(
                 *arms, target=facts.target, patient_id=facts.patient_id, n_resamples=n_resamples
@@ -249,17 +250,6 @@ def _named_tests(study: Study, comparison: Comparison | None) -> list[PairedTest
         test.model_copy(update={"a": names[test.a], "b": names[test.b]})
         for test in comparison.tests
     ]
-
-
-def _detector(label: str, runs: Sequence[StudyRun]) -> Detector:
-    thresholds = [
-        load_evaluation(run.folder / METRICS_FILE).point(BALANCED).threshold for run in runs
-    ]
-    return Detector(
-        label=label,
-        probability=np.array([_predictions(run).probability for run in runs]),
-        threshold=np.array(thresholds),
-    )
 
 
 def _predictions(run: StudyRun) -> Predictions:

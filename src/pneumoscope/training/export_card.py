@@ -135,7 +135,9 @@ def _results(run: RunFolder, choices: TuningChoices) -> tuple[ResultCard, ...]:
         return ()
     written = run.predictions("test")
     probability = choices.calibration.probability(written.logit)
-    scores = measure_scores(probability, written.target, written.patient_id)
+    scores = measure_scores(
+        written.logit, written.target, written.patient_id, probability=probability
+    )
     figures = {name: _figure(scores[name]) for name in _SCORES}
     for point in choices.operating_points:
         found = measure_at(
