@@ -34,13 +34,21 @@ def test_what_is_not_there_is_wrong_usage(
         assert word in message
 
 
+def test_more_processes_than_cores_are_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert not check_devices("cpu", 2, "ddp")
+    with pytest.raises(UsageError, match="--devices 3: .* this machine has 2"):
+        check_devices("cpu", 3, "ddp")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match="--accelerator gpu"):
         check_devices("gpu", "auto", "auto")
 
 
-def test_a_cpu_is_no_gpu() -> None:
+def test_a_cpu_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     assert not check_devices("cpu", 1, "auto")
     assert not check_devices("cpu", 2, "ddp")
 

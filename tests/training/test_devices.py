@@ -1,5 +1,6 @@
 """Several devices train together as one would, shown with two processes on the CPU."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from pneumoscope.training.checkpoint_io import read_checkpoint
 from pneumoscope.training.run_folder import open_run
 
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
+
+pytestmark = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two processes need two cores")
 
 TWO_DEVICES = ["--devices", "2", "--strategy", "ddp"]
 

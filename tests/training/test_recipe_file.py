@@ -62,6 +62,9 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         ("[" * 5000, "nested too deeply"),
         ("name: [\n", "not valid YAML"),
         ("name: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
+        ("name: 2024-13-45\n", r"one of its values can't be read \(month"),
+        ("name: !!bool maybe\n", "one of its values can't be read"),
+        ("name: " + "1" * 6000, "one of its values can't be read"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str, reason: str) -> None:
@@ -78,7 +81,9 @@ def test_a_missing_file_and_an_unknown_name_are_refused(tmp_path: Path) -> None:
         load_recipe("grey-150")
 
 
-@pytest.mark.parametrize("change", ["epochs", "=3", "name.x=3", "network.blocks.9.pool=true"])
+@pytest.mark.parametrize(
+    "change", ["epochs", "=3", "name.x=3", "network.blocks.9.pool=true", "name=2024-13-45"]
+)
 def test_a_change_that_makes_no_sense_is_wrong_usage(change: str) -> None:
     with pytest.raises(UsageError):
         load_recipe("gray-150", changes=[change])

@@ -1,8 +1,10 @@
 """Which devices a training runs on, settled before anything is decoded."""
 
+import os
+
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.accelerators import CUDAAccelerator
+from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
 
 from pneumoscope.core.errors import UsageError
 from pneumoscope.training.quiet_lightning import quiet_lightning
@@ -38,4 +40,11 @@ def check_devices(accelerator: str, devices: int | str, strategy: str) -> bool:
             f"here ({reason}). Choose auto, cpu or gpu; auto or a number of devices from 1; auto "
             "or ddp."
         ) from error
+    n_cores = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > n_cores:
+        # Lightning would start them all, a thousand too.
+        raise UsageError(
+            f"--devices {devices}: on the CPU each is a process that wants a core, and this "
+            f"machine has {n_cores}. Give at most that many."
+        )
     return isinstance(trainer.accelerator, CUDAAccelerator)

@@ -34,13 +34,17 @@ class _StrictLoader(yaml.SafeLoader):
 def strict_yaml(text: str) -> Any:
     """Return what YAML text holds.
 
-    Raises: yaml.YAMLError: it is no YAML, has a key twice or one that can't be a key, or is nested
-        too deeply.
+    Raises: yaml.YAMLError: it is no YAML, has a key twice or one that can't be a key, is nested
+        too deeply, or has a value that is none, such as the date 2024-13-45.
     """
     try:
         return yaml.load(text, Loader=_StrictLoader)  # the loader is a SafeLoader
     except RecursionError as error:
         raise yaml.YAMLError("it is nested too deeply") from error
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # PyYAML lets those of int(), date() and its own lookups through
+        raise yaml.YAMLError(f"one of its values can't be read ({error})") from error
 
 
 def names_in(folder: Traversable) -> list[str]:
