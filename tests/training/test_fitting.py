@@ -146,9 +146,8 @@ def test_what_is_decided_after_training_is_taken_up_on_resume(
     run = train(other, dataset, tmp_path / "run", resume=True)
     assert open_run(run.path).recipe.calibration == calibration
     assert not caplog.records
-    kept = train(
-        tiny, dataset, tmp_path / "run", resume=True
-    )  # finished: it stays, and that is said
+    # Finished, it keeps its own, and says so.
+    kept = train(tiny, dataset, tmp_path / "run", resume=True)
     assert open_run(kept.path).recipe.calibration == calibration
     assert "its calibration stays as it was" in caplog.text
 
