@@ -128,6 +128,17 @@ def test_unfreezing_sets_everything_free() -> None:
     assert not network.body.training
 
 
+def test_layers_that_no_map_depends_on_never_train() -> None:
+    network = make(backbone="test_convnext")
+    idle = {"head.norm.weight", "head.norm.bias"}  # timm's, after the pooling
+    assert frozen_names(network) == idle
+    network.levels(gray())[-1].sum().backward()
+    assert {n for n, p in network.body.named_parameters() if p.grad is None} == idle
+    network = make(backbone="test_convnext", frozen_stages="all")
+    network.unfreeze()
+    assert frozen_names(network) == idle
+
+
 def test_more_stages_than_there_are_is_an_error() -> None:
     with pytest.raises(RecipeError, match=r"frozen_stages: 6, but test_resnet has 5 layer groups"):
         make(frozen_stages=6)

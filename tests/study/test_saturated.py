@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -17,8 +18,11 @@ from pneumoscope.study.compare import compare_runs
 from pneumoscope.study.evaluate import evaluate_run
 from pneumoscope.study.study import StudyOptions, run_study
 from pneumoscope.training import fit
+from pneumoscope.training.export_card import make_card
+from pneumoscope.training.export_tuning import TuningAnswers, choose
 from pneumoscope.training.inference import sigmoid
 from pneumoscope.training.recipe_file import parse_recipe
+from pneumoscope.training.run_folder import open_run
 
 CERTAIN = 40.0  # from about 37 on, sigmoid(logit) is 1.0
 
@@ -137,6 +141,26 @@ def test_contrasts_rank_by_logits(study, dataset, jobs, without_figures_and_bund
         assert by_seed == pytest.approx(areas)
         logits = np.mean([run.logit for run in runs], axis=0)
         assert mean == pytest.approx(count_pairs(logits, runs[0].target))
+
+
+def test_a_bundles_card_ranks_by_logits(measured, dataset) -> None:
+    run = open_run(measured[0])
+    target = np.arange(40) % 2 == 0
+    tuning = TuningAnswers(
+        target=target,
+        logit=np.where(target, 1.0, -1.0) + np.random.default_rng(0).normal(0, 0.5, 40),
+        atypicality=np.zeros(40),
+        changed_logit=np.empty((0, 40)),
+    )
+    data = SimpleNamespace(cache=SimpleNamespace(manifest=dataset.manifest), training=np.arange(5))
+    card = make_card(
+        run, data, choose(tuning), name=None, version=None, precision="fp32", is_pooled_linear=True
+    )
+    answers = written(run.path)
+    probability = choose(tuning).calibration.probability(answers.logit)
+    assert (probability == 1).all()
+    found = card.results[0].figures["auroc"].value
+    assert found == pytest.approx(count_pairs(answers.logit, answers.target))
 
 
 def test_what_an_earlier_version_ranked_by_probability_stands_beside_the_table(

@@ -15,6 +15,7 @@ from pneumoscope.core.errors import (
     DivergedError,
     InUseError,
     RunError,
+    StorageError,
     UsageError,
 )
 from pneumoscope.core.files import write_json
@@ -244,6 +245,31 @@ def test_a_run_measured_the_other_way_is_not_averaged(
     assert [each.state for each in system.runs] == ["failed", "measured"]
     assert "measured through its bundle" in (system.runs[0].reason or "")
     assert jobs.done == ["gray-150-s1"]
+
+
+def test_a_run_calibrated_another_way_is_not_averaged_where_bundles_are_measured(
+    study, dataset, jobs, make_run, tmp_path
+) -> None:
+    earlier = make_run(tmp_path / "earlier", recipe="gray-150", seed=0)
+    content = yaml.safe_load((earlier.path / "recipe.yaml").read_text())
+    content["calibration"] = {"data": "changed_tuning"}
+    (earlier.path / "recipe.yaml").write_text(yaml.safe_dump(content))
+    states = {}
+    for way in ("run", "bundle"):
+        plan = study(seeds=[0], systems=[{"recipe": "gray-150", "measured_by": way}])
+        result = run(plan, dataset, tmp_path / way, runs=[earlier.path], works=False)
+        states[way] = result.systems[0].runs[0].state
+        reason = result.systems[0].runs[0].reason or ""
+    assert states == {"run": "trained", "bundle": "failed"}
+    assert "its recipe's `calibration` is another than the study's" in reason
+    assert jobs.done == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(study, dataset, jobs, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/out: not written\."):
+        run(study("gray-150"), dataset, tmp_path / "file" / "out")
+    assert jobs.done == []
 
 
 def test_runs_with_other_generated_images_are_not_pooled(

@@ -50,6 +50,23 @@ def test_two_processes_end_in_the_weights_of_one(
     assert together.stdout.count("Next: pneumoscope evaluate") == 1, "one speaks for both"
 
 
+def test_a_process_whose_share_of_a_step_has_no_known_subtype_does_not_fail(
+    run_program: Program, plain_file: Path, tmp_path: Path
+) -> None:
+    recipe = yaml.safe_load(plain_file.read_text())
+    recipe["network"] = {
+        "kind": "backbone",
+        "backbone": "test_convnext",
+        "has_subtype_head": True,
+    }
+    # One radiograph a process, and of the phantoms only the normals have a subtype.
+    recipe["training"] |= {"batch_size": 2, "epochs": 1, "subtype_loss_weight": 0.5}
+    plain_file.write_text(yaml.safe_dump(recipe))
+    together = run_program(tmp_path / "together", words=TWO_DEVICES)
+    assert together.returncode == 0, together.stderr
+    assert open_run(tmp_path / "together").facts["state"] == "finished"
+
+
 UNFREEZING = {
     "kind": "backbone",
     "backbone": "test_convnext",

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from pneumoscope.core.errors import WeightsError
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.training import fit
 from pneumoscope.training.batches import Batch
 from pneumoscope.training.checkpoint_io import read_checkpoint
-from pneumoscope.training.classifier import Classifier, update_average
+from pneumoscope.training.classifier import Classifier, subtype_loss, update_average
 from pneumoscope.training.inference import load_network, predict_rows
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.recipe_file import parse_recipe
@@ -250,3 +251,20 @@ def test_the_subtype_loss_leaves_unknown_subtypes_out(monkeypatch: pytest.Monkey
     every = -(log_p[0, 0] + log_p[1, 1] + log_p[2, 2] + log_p[3, 1]).item() / 4
     assert loss([0, 1, 2, 1]) == pytest.approx(bce + 0.5 * every, rel=1e-5)
     assert loss([-1, -1, -1, -1]) == pytest.approx(bce, rel=1e-5)
+
+
+def test_where_no_subtype_is_known_the_subtype_head_has_gradients_of_zero() -> None:
+    logits = torch.rand(4, 3, requires_grad=True)
+    subtype_loss(logits, torch.full((4,), -1)).backward()
+    assert logits.grad is not None, "DDP waits for it"
+    assert not logits.grad.any()
+
+
+def test_weights_that_are_nowhere_are_told_before_anything_is_decoded(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    file = {"name": "nowhere.safetensors", "mean": [0.5] * 3, "std": [0.5] * 3}
+    recipe = make_recipe(network={"weights": {"file": file}})
+    with pytest.raises(WeightsError, match=r"nowhere\.safetensors"):
+        train(recipe, dataset, tmp_path / "run", cache_folder=tmp_path / "cache")
+    assert list(tmp_path.iterdir()) == []  # neither a cache nor a run folder

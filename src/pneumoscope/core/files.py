@@ -95,6 +95,14 @@ def append_line(path: Path, line: str) -> None:
         raise storage_error(path, error) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are not there yet. Raises: StorageError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
 def sync_folder(folder: Path) -> None:
     """Wait until the folder's own entries (names, renames) are on disk."""
     if os.name == "nt":

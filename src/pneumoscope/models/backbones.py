@@ -52,6 +52,7 @@ class BackboneCnn(DetectorNetwork):
         self.stretch = recipe.stretch
         self.is_wholly_frozen = recipe.frozen_stages == "all"
         self.body, shape = make_body(recipe.backbone, channels=channels, size_px=size_px)
+        self._useful = [p for p in self.body.parameters() if p.requires_grad]
         mean: Triple = (0.5, 0.5, 0.5)
         std: Triple = (0.5, 0.5, 0.5)
         if recipe.weights is not None and is_pretrained:
@@ -94,9 +95,10 @@ class BackboneCnn(DetectorNetwork):
         return logits
 
     def unfreeze(self) -> None:
-        """Train every layer from now on, BatchNorm statistics too."""
+        """Train every layer that the maps depend on from now on, BatchNorm statistics too."""
         self.is_wholly_frozen = False
-        self.body.requires_grad_(True)
+        for parameter in self._useful:
+            parameter.requires_grad_(True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "BackboneCnn":

@@ -15,6 +15,9 @@ _INSTEAD = "such as resnet50, convnext_tiny or swin_tiny_patch4_window7_224"
 def make_body(backbone: str, *, channels: int, size_px: int) -> tuple[nn.Module, tuple[int, ...]]:
     """Return timm's network with random weights, in evaluation mode, and its last maps' shape.
 
+    What no map depends on (some networks have layers between maps and classifier) does not train:
+    it gets no gradients, for which DDP would wait.
+
     Args:
         backbone: timm's name.
         channels: Of the picture: 1 or 3.
@@ -35,7 +38,7 @@ def make_body(backbone: str, *, channels: int, size_px: int) -> tuple[nn.Module,
             if hasattr(body, "pre_logits"):
                 body.pre_logits = nn.Identity()  # VGG's fully connected layers, which no maps pass
             _check_interface(backbone, body.eval())
-            with torch.no_grad():
+            with torch.enable_grad():
                 maps = body_levels(body, torch.zeros(1, channels, size_px, size_px))[-1]
         except RecipeError:
             raise
@@ -43,6 +46,7 @@ def make_body(backbone: str, *, channels: int, size_px: int) -> tuple[nn.Module,
             failures.append(error)
         else:
             _check_maps(backbone, body, maps)
+            _freeze_idle(body, maps)
             return body, tuple(maps.shape[1:])
     raise _cannot_run(backbone, failures, size_px=size_px)
 
@@ -61,6 +65,15 @@ def body_levels(body: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     if getattr(body, "output_fmt", None) == "NHWC":
         last = last.permute(0, 3, 1, 2)
     return (*levels, last)
+
+
+@torch.enable_grad()
+def _freeze_idle(body: nn.Module, maps: Tensor) -> None:
+    """Freeze the parameters that the maps don't depend on."""
+    parameters = list(body.parameters())
+    gradients = torch.autograd.grad(maps.sum(), parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
 
 
 def _check_name(backbone: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import filelock
 
 from pneumoscope.core.errors import PneumoscopeError, RunError, UsageError, WeightsError
+from pneumoscope.core.files import make_folder
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.report.study_results import StudyResult
 from pneumoscope.study.kept_results import keep_results
@@ -110,7 +111,7 @@ def run_study(
     _check_only(study, options)
     earlier = open_runs(run_folders(options.runs))
     data = StudyData(dataset, added=options.added, show_progress=options.show_progress)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if not options.works:
         runs = _settled(_find(study, data, out, earlier), out, tried=())
         return _finish(study, runs, out, data, options, costing=None)
@@ -338,7 +339,7 @@ def _look_again(run: StudyRun, data: StudyData) -> StudyRun:
     try:
         folder = open_run(run.folder, needs_finished=False)
         expected = data.expected(run.system.recipe)
-        state, reason = state_of(folder, expected, measured_by=run.system.measured_by)
+        state, reason = state_of(folder, expected, system=run.system)
     except PneumoscopeError as error:
         return run.failed(str(error), error=type(error).__name__)
     return replace(run, state=state, reason=reason)

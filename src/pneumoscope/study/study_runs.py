@@ -93,7 +93,7 @@ def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> 
     found = []
     own = _open(run.folder)
     if own is not None:
-        state, reason = state_of(own, expected, measured_by=run.system.measured_by)
+        state, reason = state_of(own, expected, system=run.system)
         # A changed study or dataset must not overwrite, nor count, what lies there.
         if not _is_same(own, run, expected):
             state, reason = "failed", _DIFFERENT.format(folder=run.folder)
@@ -103,7 +103,7 @@ def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> 
         found.append(replace(run, state=state, reason=reason))
     for other in others:
         if _is_same(other, run, expected) and _has_epochs(other, run.system):
-            state, reason = state_of(other, expected, measured_by=run.system.measured_by)
+            state, reason = state_of(other, expected, system=run.system)
             found.append(
                 replace(run, folder=other.path, state=state, reason=reason, is_taken_up=True)
             )
@@ -112,7 +112,7 @@ def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> 
         return min(usable, key=lambda each: _BEST_FIRST.index(each.state))
     # A failure of an earlier run elsewhere is not this one's, but for a good run that was measured
     # the other way: to train it again would be hours for nothing.
-    told = [each for each in found if not each.is_taken_up or each.reason in _OTHER_WAY.values()]
+    told = [each for each in found if not each.is_taken_up or each.reason in _WORTH_TELLING]
     return next(iter(told), run)
 
 
@@ -133,6 +133,12 @@ _OTHER_WAY: dict[MeasuredBy, str] = {
     "say `measured_by: run`, or take up another run",
 }
 
+_OTHER_CALIBRATION = (
+    "its recipe's `calibration` is another than the study's, and the study measures this system "
+    "through its bundle, which is made by it: say the same in the study, or take up another run"
+)
+_WORTH_TELLING = (*_OTHER_WAY.values(), _OTHER_CALIBRATION)
+
 
 def open_runs(folders: Iterable[Path]) -> list[RunFolder]:
     """Return the runs that can be opened; the others are told in the log."""
@@ -144,20 +150,21 @@ def open_runs(folders: Iterable[Path]) -> list[RunFolder]:
     return runs
 
 
-def state_of(
-    run: RunFolder, expected: Expected, *, measured_by: MeasuredBy
-) -> tuple[State, str | None]:
+def state_of(run: RunFolder, expected: Expected, *, system: System) -> tuple[State, str | None]:
     """Return where a run stands, and what is wrong where it failed.
 
     Args:
         run: A run of the study.
         expected: The radiographs that it is to be measured on.
-        measured_by: How: a mean over both ways would mix calibrated figures with others.
+        system: Its seeds are averaged, so all are to be measured the same way: a mean over both
+            would mix calibrated figures with others.
     """
     if run.facts.get("state") != "finished":
         if is_in_use(run.path):
             return "in use", "another process is training it"
         return "unfinished", None
+    if system.measured_by == "bundle" and run.recipe.calibration != system.recipe.calibration:
+        return "failed", _OTHER_CALIBRATION
     if not (run.path / METRICS_FILE).is_file():
         if is_in_use(run.path):
             return "in use", "another process is measuring it"
@@ -167,8 +174,8 @@ def state_of(
     except RunError as error:
         return "failed", str(error)
     by: MeasuredBy = "bundle" if evaluation.run.checkpoint.endswith(".onnx") else "run"
-    if by != measured_by:
-        return "failed", _OTHER_WAY[measured_by]
+    if by != system.measured_by:
+        return "failed", _OTHER_WAY[system.measured_by]
     return "measured", None
 
 

@@ -171,9 +171,9 @@ class Classifier(pl.LightningModule):
         logit, penalty = self.network.head_with_penalty(maps)
         loss = self._loss(logit, batch.target) + penalty
         weight = self.recipe.training.subtype_loss_weight
-        if weight and bool((batch.subtype >= 0).any()):
-            subtype = cast("BackboneCnn", self.network).subtype_logits(maps).float()
-            loss = loss + weight * F.cross_entropy(subtype, batch.subtype, ignore_index=-1)
+        if weight:
+            subtype = cast("BackboneCnn", self.network).subtype_logits(maps)
+            loss = loss + weight * subtype_loss(subtype, batch.subtype)
         with torch.no_grad():
             self._n_seen += len(batch.target)
             self._loss_sum += loss.detach() * len(batch.target)
@@ -246,6 +246,20 @@ class Classifier(pl.LightningModule):
             f"training.optimizer.learning_rate (now {self.recipe.training.optimizer.learning_rate})"
             ", or set training.precision to fp32. The last good checkpoint is untouched."
         )
+
+
+def subtype_loss(logits: Tensor, subtype: Tensor) -> Tensor:
+    """Return the mean cross-entropy over the radiographs whose subtype is known.
+
+    Where none is known it is zero with zero gradients. Left out instead, a device with such a share
+    of a step would lack the gradients that DDP waits for.
+
+    Args:
+        logits: (N, 3).
+        subtype: (N,) int64, -1 where unknown.
+    """
+    total = F.cross_entropy(logits.float(), subtype, ignore_index=-1, reduction="sum")
+    return total / (subtype >= 0).sum().clamp(min=1)
 
 
 def update_average(average: nn.Module, network: nn.Module, *, decay: float) -> None:

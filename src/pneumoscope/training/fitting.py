@@ -38,6 +38,7 @@ from pneumoscope.training.recipe_hash import recipe_sha256
 from pneumoscope.training.run_data import RunData, prepare_data
 from pneumoscope.training.run_folder import RUN_SCHEMA, RunFolder, open_run
 from pneumoscope.training.run_state import (
+    FACTS_FILE,
     check_same_radiographs,
     has_run,
     hold_folder,
@@ -91,6 +92,7 @@ def fit(
         UsageError: the recipe needs ``added`` and it is missing, or has no use for it; ``out`` is
             a file; there are no such devices here.
         RecipeError: the backbone can't be built as the recipe says.
+        WeightsError: its pretrained weights can't be had, or are of another architecture.
         RunError: ``out`` is in use, or holds another experiment.
         DivergedError: the loss became NaN; the last good checkpoint stays.
         SplitError, DatasetError: the dataset can't be used.
@@ -98,7 +100,8 @@ def fit(
         KeyboardInterrupt: stopped by the user; the last whole epoch is kept.
     """
     check_added(recipe, added)
-    check_network(recipe)  # before minutes of decoding
+    # Before minutes of decoding. A begun run's checkpoint brings its weights.
+    check_network(recipe, is_pretrained=not (out / FACTS_FILE).is_file())
     is_on_gpu = check_devices(accelerator, devices, strategy)
     keep_freed_memory()
     # With several devices Lightning starts this program anew for each: only the first one writes.

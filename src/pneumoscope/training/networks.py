@@ -29,13 +29,20 @@ def build_network(recipe: Recipe, *, is_pretrained: bool = True) -> DetectorNetw
     return BackboneCnn(recipe.network, **shape, is_pretrained=is_pretrained)
 
 
-def check_network(recipe: Recipe) -> None:
-    """Refuse a backbone that can't be built, which no schema knows. It takes a second at most.
+def check_network(recipe: Recipe, *, is_pretrained: bool = True) -> None:
+    """Refuse a backbone that can't be built, or whose weights can't be had: no schema knows that.
 
-    No weights are looked for, and torch's global generator is left as it was.
+    It takes a second or two, and a download where the weights come from timm's hub; torch's global
+    generator is left as it was.
 
-    Raises: RecipeError: timm does not know the backbone, or it can't be used as the recipe says.
+    Args:
+        recipe: The experiment.
+        is_pretrained: Whether the recipe's pretrained weights are needed.
+
+    Raises:
+        RecipeError: timm does not know the backbone, or it can't be used as the recipe says.
+        WeightsError: as `build_network`.
     """
     if not isinstance(recipe.network, ScratchNetworkRecipe):
         with torch.random.fork_rng(devices=[]):
-            build_network(recipe, is_pretrained=False)
+            build_network(recipe, is_pretrained=is_pretrained)

@@ -9,7 +9,7 @@ from typing import Any
 import filelock
 
 from pneumoscope.core.errors import InUseError, RunError, UsageError
-from pneumoscope.core.files import is_temporary, storage_error
+from pneumoscope.core.files import is_temporary, make_folder
 
 RECIPE_FILE = "recipe.yaml"
 FACTS_FILE = "run.json"
@@ -28,10 +28,7 @@ def hold_folder(out: Path) -> Iterator[None]:
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file, and a run needs a folder. Choose another --out.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(out, error) from error
+    make_folder(out)
     lock = filelock.FileLock(out / _LOCK)
     try:
         lock.acquire(timeout=_WAIT_S)
