@@ -1,0 +1,63 @@
+"""The figures of docs/gan.md are those of the results that lie in studies/measured/gan."""
+
+from pathlib import Path
+
+import pytest
+
+from pneumoscope.report import synthetic_results as kinds
+from pneumoscope.report.results import Measured
+from pneumoscope.report.synthetic_results import Spread, SyntheticEvaluation
+
+ROOT = Path(__file__).parents[2]
+RUNS = sorted(path.parent for path in (ROOT / "studies/measured/gan").glob("*/synthetic.json"))
+PLACE = ["dcgan-64", "dcgan-128"]  # the order of their columns
+DIGITS = {
+    "Fréchet distance": ("frechet_distance", 1),
+    "kernel distance": ("kernel_distance", 3),
+    "precision": ("precision", 3),
+    "recall": ("recall", 3),
+    "coverage": ("coverage", 3),
+}
+COPIES = {
+    "synthetic": kinds.SAMPLES,
+    "real, patients left out one at a time": kinds.LEFT_OUT,
+    "the same, blurred by half a pixel": kinds.BLURRED,
+    "the same, blurred to the samples' detail (0.60 and 0.94 px)": kinds.MATCHED,
+    "copies planted on purpose (half a pixel)": kinds.PLANTED,
+}
+
+
+def load(folder: Path) -> SyntheticEvaluation:
+    return SyntheticEvaluation.model_validate_json((folder / kinds.SYNTHETIC_FILE).read_text())
+
+
+def rows() -> dict[str, list[str]]:
+    """Return the cells of the page's rows by their first one."""
+    lines = (ROOT / "docs/gan.md").read_text(encoding="utf-8").splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    return {first: rest for first, *rest in cells}
+
+
+def spread(found: Spread, digits: int) -> str:
+    values = (f"{value:.{digits}f}" for value in (found.mean, found.low, found.high))
+    return "{} ({} to {})".format(*values)
+
+
+def share(found: Measured) -> str:
+    value, low, high = (f"{100 * each:.1f}" for each in (found.value, found.low, found.high))
+    return "100 %" if value == "100.0" else f"{value} % ({low} to {high})"
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_distances_and_copies_are_published_as_measured(folder: Path) -> None:
+    measured, published, place = load(folder), rows(), PLACE.index(folder.name)
+    assert measured.gan.recipe == folder.name
+    halves = measured.halves.columns
+    for words, (name, digits) in DIGITS.items():
+        cells = published[words]
+        assert cells[place] == spread(halves[kinds.SAMPLES][name], digits)
+        assert cells[2].split("; ")[place] == f"{halves[kinds.OTHER_HALF][name].mean:.{digits}f}"
+    for words, kind in COPIES.items():
+        ours = published[words][2 * place : 2 * place + 2]
+        found = [copies.row(kind) for copies in measured.copies]
+        assert ours == [share(row.closer) for row in found if row is not None]
