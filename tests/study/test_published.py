@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pneumoscope.report.comparison_page import comparison_tables
+from pneumoscope.report.comparison_results import Comparison, RecipeResult
 from pneumoscope.report.epochs_page import epochs_tables
 from pneumoscope.report.epochs_results import EpochsResult
 from pneumoscope.report.table import table_markdown
@@ -16,6 +17,23 @@ ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "studies/measured"
 RUNS = sorted(path.parent for path in MEASURED.glob("*/metrics.json"))
 N_SEEDS = 3
+ARMS = {  # of the balancing question, as its tables call them
+    "": "no balancing",
+    "-weighted": "class weights",
+    "-repeated": "2,500 normals repeated",
+    "-resampled": "2,500 normals resampled",
+    "-gan": "2,500 synthetic normals",
+}
+ARM_COLUMNS = [  # after AUROC
+    ("0.5", "specificity"),
+    ("0.5", "accuracy"),
+    ("balanced", "specificity"),
+    ("balanced", "accuracy"),
+]
+
+
+def whole_recipes(compared: Comparison) -> list[RecipeResult]:
+    return [each for each in compared.recipes if len(each.seeds) == N_SEEDS]
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +57,19 @@ def test_the_results_of_a_run_hold_together(folder: Path) -> None:
         assert "/work/" not in file.read_text(encoding="utf-8"), "a path of the machine"
 
 
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """Return the table that `pneumoscope compare` makes of the results."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "write_comparison", lambda *_, **__: None)
+        return compare_runs(RUNS, tmp_path_factory.mktemp("compared"))
+
+
 def test_the_rows_of_the_table_are_those_of_the_results(
-    published: dict[str, set[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    published: dict[str, set[str]], compared: Comparison
 ) -> None:
-    monkeypatch.setattr(compare, "write_comparison", lambda *_, **__: None)
-    compared = compare_runs(RUNS, tmp_path)
-    whole = {each.recipe for each in compared.recipes if len(each.seeds) == N_SEEDS}
+    whole = {each.recipe for each in whole_recipes(compared)}
+    whole -= {f"{base}{arm}" for base in whole for arm in ARMS if arm}  # they have their own table
     assert "springboard-150" in whole
     n_rows = 0
     for table in comparison_tables(compared)[:4]:  # the others are of pairs
@@ -54,6 +79,28 @@ def test_the_rows_of_the_table_are_those_of_the_results(
                 assert line in published[table.caption]
                 n_rows += 1
     assert n_rows >= 3 * len(whole)
+
+
+def test_the_arms_of_the_balancing_question_are_published_as_measured(
+    compared: Comparison,
+) -> None:
+    lines = (ROOT / "docs/results.md").read_text(encoding="utf-8").splitlines()
+    recipes = {each.recipe: each for each in whole_recipes(compared)}
+    n_rows = 0
+    for base in ("springboard-150", "springboard-vgg16"):
+        for arm, words in ARMS.items():
+            found = recipes.get(f"{base}{arm}")
+            if found is None:  # its results are not kept, or not of all seeds
+                continue
+            (head,) = (n for n, line in enumerate(lines) if line.startswith(f"| `{base}` | AUROC"))
+            figures = [
+                found.scores["auroc"],
+                *(found.points[point][name] for point, name in ARM_COLUMNS),
+            ]
+            cells = " | ".join(f"{each.mean:.3f} ± {each.sd:.3f}" for each in figures)
+            assert f"| {words} | {cells} |" in lines[head : head + 2 + len(ARMS)]
+            n_rows += 1
+    assert n_rows >= 2
 
 
 def test_what_choosing_the_epoch_on_test_is_worth_is_published_as_measured() -> None:

@@ -1,5 +1,6 @@
 """The figures of docs/gan.md are those of the results that lie in studies/measured/gan."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,16 @@ def test_distances_and_copies_are_published_as_measured(folder: Path) -> None:
         ours = published[words][2 * place : 2 * place + 2]
         found = [copies.row(kind) for copies in measured.copies]
         assert ours == [share(row.closer) for row in found if row is not None]
+
+
+def test_the_synthetic_normals_of_the_arms_are_of_the_dcgan_that_is_published() -> None:
+    arms = sorted((ROOT / "studies/measured").glob("*-gan-s*/run.json"))
+    assert arms
+    dcgan = json.loads((ROOT / "studies/measured/gan/dcgan-128/run.json").read_text())
+    for path in arms:
+        added = json.loads(path.read_text())["data"]["added"]
+        assert added["gan"]["run"] == f"{dcgan['recipe']}-s{dcgan['seed']}"
+        assert added["gan"]["epochs"] == dcgan["epochs_run"]
+        assert added["gan"]["trained_on"] == dcgan["data"]["fingerprint"]
+        assert added["is_generator_on_same_training"]
+    assert len({json.loads(path.read_text())["data"]["added"]["fingerprint"] for path in arms}) == 1
