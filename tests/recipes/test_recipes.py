@@ -97,6 +97,7 @@ def test_a_recipe_has_the_sources_parameters_trains_a_step_and_reloads(
         "build_network",
         lambda recipe, *, is_pretrained: build_network(recipe, is_pretrained=False),
     )
+    monkeypatch.setattr("pneumoscope.training.fitting.check_network", lambda *_, **__: None)
     out = tmp_path / "run"
     added = samples if shipped.added is not None and shipped.added.kind == "generated" else None
     run = fit(recipe, dataset, out, added=added, accelerator="cpu", show_progress=False)
