@@ -100,9 +100,9 @@ def fit(
         KeyboardInterrupt: stopped by the user; the last whole epoch is kept.
     """
     check_added(recipe, added)
+    is_on_gpu = check_devices(accelerator, devices, strategy)
     # Before minutes of decoding. A begun run's checkpoint brings its weights.
     check_network(recipe, is_pretrained=not (out / FACTS_FILE).is_file())
-    is_on_gpu = check_devices(accelerator, devices, strategy)
     keep_freed_memory()
     # With several devices Lightning starts this program anew for each: only the first one writes.
     is_writer = getattr(rank_zero_only, "rank", 0) == 0
