@@ -153,11 +153,12 @@ def test_a_bundles_card_ranks_by_logits(measured, dataset) -> None:
         changed_logit=np.empty((0, 40)),
     )
     data = SimpleNamespace(cache=SimpleNamespace(manifest=dataset.manifest), training=np.arange(5))
+    choices = choose(tuning)
     card = make_card(
-        run, data, choose(tuning), name=None, version=None, precision="fp32", is_pooled_linear=True
+        run, data, choices, name=None, version=None, precision="fp32", is_pooled_linear=True
     )
     answers = written(run.path)
-    probability = choose(tuning).calibration.probability(answers.logit)
+    probability = choices.calibration.probability(answers.logit)
     assert (probability == 1).all()
     found = card.results[0].figures["auroc"].value
     assert found == pytest.approx(count_pairs(answers.logit, answers.target))

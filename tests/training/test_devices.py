@@ -31,20 +31,37 @@ def plain_file(tiny_file: Path) -> Path:
     return tiny_file
 
 
+def change(path: Path, *, network: dict[str, object], **training: object) -> None:
+    """Give a recipe's file another network, and its training other values."""
+    recipe = yaml.safe_load(path.read_text())
+    recipe["network"] = network
+    recipe["training"] |= training
+    path.write_text(yaml.safe_dump(recipe))
+
+
+def train(run_program: Program, out: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    done = run_program(out, words=words)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def assert_same_weights(folder: Path) -> None:
+    """Compare the last weights of the runs ``alone`` and ``together``."""
+    alone, together = (
+        read_checkpoint(folder / name / "checkpoints" / "last.ckpt")["state_dict"]
+        for name in ("alone", "together")
+    )
+    assert alone.keys() == together.keys()
+    for key, value in alone.items():
+        assert torch.allclose(value, together[key], atol=2e-5), key
+
+
 def test_two_processes_end_in_the_weights_of_one(
     run_program: Program, plain_file: Path, tmp_path: Path
 ) -> None:
-    alone = run_program(tmp_path / "alone")
-    assert alone.returncode == 0, alone.stderr
-    together = run_program(tmp_path / "together", words=TWO_DEVICES)
-    assert together.returncode == 0, together.stderr
-    states = [
-        read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]
-        for name in ("alone", "together")
-    ]
-    assert states[0].keys() == states[1].keys()
-    for key, value in states[0].items():
-        assert torch.allclose(value, states[1][key], atol=2e-5), key
+    train(run_program, tmp_path / "alone")
+    together = train(run_program, tmp_path / "together", *TWO_DEVICES)
+    assert_same_weights(tmp_path)
     run = open_run(tmp_path / "together")
     assert len(run.predictions("tuning")) == run.facts["data"]["n_tuning"]
     assert together.stdout.count("Next: pneumoscope evaluate") == 1, "one speaks for both"
@@ -53,47 +70,24 @@ def test_two_processes_end_in_the_weights_of_one(
 def test_a_process_whose_share_of_a_step_has_no_known_subtype_does_not_fail(
     run_program: Program, plain_file: Path, tmp_path: Path
 ) -> None:
-    recipe = yaml.safe_load(plain_file.read_text())
-    recipe["network"] = {
-        "kind": "backbone",
-        "backbone": "test_convnext",
-        "has_subtype_head": True,
-    }
     # One radiograph a process, and of the phantoms only the normals have a subtype.
-    recipe["training"] |= {"batch_size": 2, "epochs": 1, "subtype_loss_weight": 0.5}
-    plain_file.write_text(yaml.safe_dump(recipe))
-    together = run_program(tmp_path / "together", words=TWO_DEVICES)
-    assert together.returncode == 0, together.stderr
+    network = {"kind": "backbone", "backbone": "test_convnext", "has_subtype_head": True}
+    change(plain_file, network=network, batch_size=2, epochs=1, subtype_loss_weight=0.5)
+    train(run_program, tmp_path / "together", *TWO_DEVICES)
     assert open_run(tmp_path / "together").facts["state"] == "finished"
 
 
-UNFREEZING = {
-    "kind": "backbone",
-    "backbone": "test_convnext",
-    "frozen_stages": "all",
-    "unfreeze_after_epochs": 1,
-}
-
-
-@pytest.fixture
-def unfreezing_file(plain_file: Path) -> Path:
-    """A backbone whose norms know nothing of the batch, frozen in the first of two epochs."""
-    recipe = yaml.safe_load(plain_file.read_text())
-    recipe["network"] = UNFREEZING
-    plain_file.write_text(yaml.safe_dump(recipe))
-    return plain_file
-
-
 def test_layers_that_are_freed_later_are_averaged_over_the_processes(
-    run_program: Program, unfreezing_file: Path, tmp_path: Path
+    run_program: Program, plain_file: Path, tmp_path: Path
 ) -> None:
-    alone = run_program(tmp_path / "alone")
-    assert alone.returncode == 0, alone.stderr
-    together = run_program(tmp_path / "together", words=TWO_DEVICES)
-    assert together.returncode == 0, together.stderr
-    one, two = (
-        read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]
-        for name in ("alone", "together")
-    )
-    for key, value in one.items():
-        assert torch.allclose(value, two[key], atol=2e-5), key
+    # A backbone whose norms know nothing of the batch, frozen in the first of two epochs.
+    network = {
+        "kind": "backbone",
+        "backbone": "test_convnext",
+        "frozen_stages": "all",
+        "unfreeze_after_epochs": 1,
+    }
+    change(plain_file, network=network)
+    train(run_program, tmp_path / "alone")
+    train(run_program, tmp_path / "together", *TWO_DEVICES)
+    assert_same_weights(tmp_path)

@@ -72,6 +72,13 @@ afterEach(() => {
 
 const bundle = (name: string) => new File([name], name);
 
+async function openFirstBundle(): Promise<void> {
+  const first = takeOwnBundle(bundle("a.onnx"));
+  await nWorkers(2);
+  FakeWorker.all[1].open();
+  await first;
+}
+
 test("of two bundles dropped quickly one after another only the last one's worker is left", async () => {
   const first = takeOwnBundle(bundle("a.onnx"));
   await nWorkers(2);
@@ -108,10 +115,7 @@ test("a second bundle that is refused leaves the one that answered before", asyn
 });
 
 test("to go back to the page's bundle while another opens leaves one worker", async () => {
-  const first = takeOwnBundle(bundle("a.onnx"));
-  await nWorkers(2);
-  FakeWorker.all[1].open();
-  await first;
+  await openFirstBundle();
   const second = takeOwnBundle(bundle("b.onnx"));
   await nWorkers(3);
   const back = dropOwnBundle();
@@ -123,10 +127,7 @@ test("to go back to the page's bundle while another opens leaves one worker", as
 });
 
 test("a bundle that is refused after the one before it crashed brings that one back", async () => {
-  const first = takeOwnBundle(bundle("a.onnx"));
-  await nWorkers(2);
-  FakeWorker.all[1].open();
-  await first;
+  await openFirstBundle();
   const second = takeOwnBundle(bundle("b.onnx"));
   await nWorkers(3);
   FakeWorker.all[1].dispatchEvent(Object.assign(new Event("error"), { message: "memory" }));
