@@ -161,8 +161,9 @@ def test_without_generated_images_the_systems_that_want_them_fail_at_once(
     told.clear()
     jobs.done.clear()
     result = run(plan, dataset, out, runs=[trained.path], tell=told.append)
-    assert told[0].startswith("springboard-150-gan: fails, the others go on")
-    assert "`pneumoscope gan sample`, and give that folder with --added DIR" in told[0]
+    assert told[0] == f"{trained.path}: 1 of 1 run folders taken up"
+    assert told[1].startswith("springboard-150-gan: fails, the others go on")
+    assert "`pneumoscope gan sample`, and give that folder with --added DIR" in told[1]
     assert sum("generated images" in line for line in told) == 1
     assert sorted(jobs.done) == ["gan", "gray-150-s2"]  # what is trained needs none to be measured
     gan, gray = result.systems

@@ -224,6 +224,25 @@ def test_a_place_of_earlier_runs_must_be_there(study, dataset, jobs, tmp_path) -
         run(study("gray-150"), dataset, tmp_path / "out", runs=[tmp_path / "nowhere"])
 
 
+def test_a_place_without_any_run_is_refused_and_the_one_with_some_is_named(
+    study, dataset, jobs, tmp_path
+) -> None:
+    plan, first = study("gray-150", seeds=[0]), tmp_path / "first"
+    run(plan, dataset, first)
+    told: list[str] = []
+    options = {"runs": [first], "tell": told.append}
+    with pytest.raises(RunError, match=r"first: there is no run in it .*first/runs, which has"):
+        run(plan, dataset, tmp_path / "second", **options)
+    with pytest.raises(RunError, match=r"jobs: there is no run in it .* a run's folder, or one"):
+        run(plan, dataset, tmp_path / "second", runs=[first / "jobs"])
+    assert jobs.done == ["gray-150-s0"]
+    assert told == []
+    both = study("gray-150", "springboard-150", seeds=[0])
+    run(both, dataset, tmp_path / "second", **options | {"runs": [first / "runs"]})
+    assert told[0] == f"{first / 'runs'}: 1 of 1 run folders taken up"
+    assert jobs.done == ["gray-150-s0", "springboard-150-s0"]
+
+
 def test_seeds_may_stand_in_any_order(study, dataset, jobs, tmp_path) -> None:
     result = run(study("gray-150", seeds=[2, 0]), dataset, tmp_path / "out")
     (system,) = result.systems

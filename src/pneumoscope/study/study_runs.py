@@ -67,16 +67,27 @@ def plan_runs(study: Study, out: Path) -> list[StudyRun]:
 def run_folders(places: Iterable[Path]) -> list[Path]:
     """Return the run folders among and directly below some folders, each once.
 
-    Raises: RunError: a place is no folder.
+    Raises: RunError: a place is no folder, or has no run.
     """
     found: dict[Path, None] = {}
     for place in places:
         if not place.is_dir():
             raise RunError(f"{place}: there is no such folder to take runs up from.")
-        for folder in [place, *sorted(place.iterdir())]:
-            if (folder / "run.json").is_file():
-                found[folder.resolve()] = None
+        folders = _run_folders_in(place)
+        if not folders:
+            # Most likely a study's --out. To go on would train for hours what is there already.
+            runs = place / RUNS_FOLDER
+            advice = "Give a run's folder, or one that such folders lie in."
+            if runs.is_dir() and _run_folders_in(runs):
+                advice = f"Give {runs}, which has some."
+            raise RunError(f"{place}: there is no run in it to take up. {advice}")
+        found |= dict.fromkeys(folders)
     return list(found)
+
+
+def _run_folders_in(place: Path) -> list[Path]:
+    folders = [place, *sorted(place.iterdir())]
+    return [folder.resolve() for folder in folders if (folder / "run.json").is_file()]
 
 
 def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> StudyRun:
