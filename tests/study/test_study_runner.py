@@ -21,7 +21,7 @@ from pneumoscope.core.errors import (
 from pneumoscope.core.files import write_json
 from pneumoscope.study.evaluate import evaluate_run
 from pneumoscope.study.study import StudyOptions, run_study
-from pneumoscope.study.study_data import Expected
+from pneumoscope.study.study_data import Expected, StudyData
 from pneumoscope.study.test_reads import read_log
 
 QUICK = {"n_resamples": 20, "has_processes": False, "show_progress": False}
@@ -310,6 +310,29 @@ def test_runs_with_other_generated_images_are_not_pooled(
     assert any("generator of its added images" in line for line in evaluation["caveats"])
 
 
+def test_what_only_other_generated_images_hold_apart_is_told_with_both_fingerprints(
+    study, dataset, jobs, make_run, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(StudyData, "_added", lambda *_: 64 * "b")
+    plan, out = study("springboard-150-gan", seeds=[0, 1]), tmp_path / "out"
+    places = [out / "runs/springboard-150-gan-s0", tmp_path / "earlier/1"]
+    for seed, place in enumerate(places):
+        each = make_run(place, recipe="springboard-150-gan", seed=seed)
+        each.facts["data"]["added"] = {"kind": "generated", "fingerprint": 64 * "a"}
+        each.write_facts()
+    told: list[str] = []
+    options = {"runs": [tmp_path / "earlier"], "tell": told.append, "trains": False}
+    (system,) = run(plan, dataset, out, **options).systems
+    assert [each.state for each in system.runs] == ["failed", "missing"]
+    for place, found, line in zip(places, system.runs, told[1:], strict=True):
+        assert str(place) in (found.reason or "")
+        assert "images (fingerprint aaaaaaaaaaaa) than those of --added (bbbbbbbbbbbb)" in line
+        assert (found.reason or "") in line
+    assert "another recipe" not in (system.runs[0].reason or "")
+    assert told[0] == f"{tmp_path / 'earlier'}: 0 of 1 run folders taken up"
+    assert "It is not taken up" in (out / "study.md").read_text()
+
+
 def test_a_run_in_use_is_not_failed(study, dataset, jobs, tmp_path) -> None:
     jobs.errors["gray-150-s0"] = InUseError("another process is at work in it")
     (system,) = run(study("gray-150", seeds=[0]), dataset, tmp_path / "out").systems
@@ -330,9 +353,10 @@ def test_data_agree_where_every_fingerprint_that_matters_does() -> None:
     plain = Expected(training="t", test="e", added=None)
     generated = Expected(training="t", test="e", added="g")
     facts = {"fingerprint": "t", "added": {"kind": "generated", "fingerprint": "g"}}
-    assert generated.is_data_of(facts)
-    assert plain.is_data_of({"fingerprint": "t"})
-    assert plain.is_data_of(facts)  # without --added, whatever was added then is taken as it is
-    assert not generated.is_data_of({"fingerprint": "t"})
-    assert not generated.is_data_of(facts | {"added": {"fingerprint": "other"}})
-    assert not plain.is_data_of({"fingerprint": "other"})
+    assert generated.is_training_of(facts)
+    assert not plain.is_training_of({"fingerprint": "other"})
+    assert generated.is_added_of(facts)
+    assert plain.is_added_of({"fingerprint": "t"})
+    assert plain.is_added_of(facts)  # without --added, whatever was added then is taken as it is
+    assert not generated.is_added_of({"fingerprint": "t"})
+    assert not generated.is_added_of(facts | {"added": {"fingerprint": "other"}})

@@ -218,6 +218,8 @@ def _work(
     for run in runs.values():
         if run.state == "failed":  # told now, not only once the others are done
             options.tell(f"{run.name}: failed" + _because(run))
+        elif run.state == "missing" and run.reason:
+            options.tell(f"{run.name}: {run.reason}")
     tried: set[str] = set()
     while todo := [run for run in runs.values() if _is_to_do(run, options, tried)]:
         tried |= {run.name for run in todo}

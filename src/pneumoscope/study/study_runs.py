@@ -11,7 +11,7 @@ import filelock
 from pneumoscope.core.errors import NoDetectorError, PneumoscopeError, RunError
 from pneumoscope.data.predictions import read_predictions
 from pneumoscope.report.results import METRICS_FILE, Evaluation, load_evaluation
-from pneumoscope.study.study_data import Expected
+from pneumoscope.study.study_data import Expected, added_fingerprint
 from pneumoscope.study.study_plan import MeasuredBy, Study, System
 from pneumoscope.training.epoch_weights import stored_epochs
 from pneumoscope.training.recipe_hash import recipe_sha256
@@ -34,7 +34,7 @@ class StudyRun:
     folder: Path
     state: State
     is_taken_up: bool = False  # it lies elsewhere than in the study's own folder
-    reason: str | None = None  # why it failed, or can't go on now
+    reason: str | None = None  # why it failed, can't go on now, or an earlier run is not taken up
     error: str | None = None  # the type of what it failed by, where one was raised
 
     @property
@@ -101,19 +101,26 @@ def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> 
         expected: The radiographs that it is to be trained and measured on.
         others: Runs of earlier work.
     """
-    found = []
+    found, with_other_images = [], []
     own = _open(run.folder)
     if own is not None:
         state, reason = state_of(own, expected, system=run.system)
         # A changed study or dataset must not overwrite, nor count, what lies there.
         if not _is_same(own, run, expected):
             state, reason = "failed", _DIFFERENT.format(folder=run.folder)
+        elif not expected.is_added_of(own.facts["data"]):
+            state, reason = "failed", f"{_other_images(own, expected)}. {_MOVE_AWAY}"
         # Nor can what is trained without its epochs' weights have them afterwards.
         elif state in ("unfinished", "trained", "measured") and not _has_epochs(own, run.system):
             state, reason = "failed", _WITHOUT_EPOCHS.format(folder=run.folder)
         found.append(replace(run, state=state, reason=reason))
     for other in others:
-        if _is_same(other, run, expected) and _has_epochs(other, run.system):
+        if not (_is_same(other, run, expected) and _has_epochs(other, run.system)):
+            continue
+        if not expected.is_added_of(other.facts["data"]):
+            reason = f"{_other_images(other, expected)}. {_NOT_TAKEN_UP}"
+            with_other_images.append(replace(run, reason=reason))
+        else:
             state, reason = state_of(other, expected, system=run.system)
             found.append(
                 replace(run, folder=other.path, state=state, reason=reason, is_taken_up=True)
@@ -124,12 +131,13 @@ def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> 
     # A failure of an earlier run elsewhere is not this one's, but for a good run that was measured
     # the other way: to train it again would be hours for nothing.
     told = [each for each in found if not each.is_taken_up or each.reason in _WORTH_TELLING]
-    return next(iter(told), run)
+    # To train anew for the sake of other images may be meant, but not without a word.
+    return next(iter([*told, *with_other_images]), run)
 
 
-_DIFFERENT = (
-    "{folder} holds a run of another recipe, seed or dataset. Move it away, or give another --out."
-)
+_MOVE_AWAY = "Move it away, or give another --out."
+_NOT_TAKEN_UP = "It is not taken up; to have it, give the folder that it was trained with."
+_DIFFERENT = "{folder} holds a run of another recipe, seed or dataset. " + _MOVE_AWAY
 
 _WITHOUT_EPOCHS = (
     "{folder} lacks weights of epochs that it has trained, and the study keeps every epoch's "
@@ -268,10 +276,19 @@ def _open(folder: Path) -> RunFolder | None:
 
 
 def _is_same(other: RunFolder, run: StudyRun, expected: Expected) -> bool:
+    """Tell whether a run is the wanted one, but for the generated images that it trained with."""
     return (
         other.facts.get("seed") == run.seed
         and recipe_sha256(other.recipe) == run.system.recipe_sha256
-        and expected.is_data_of(other.facts.get("data", {}))
+        and expected.is_training_of(other.facts.get("data", {}))
+    )
+
+
+def _other_images(other: RunFolder, expected: Expected) -> str:
+    theirs, wanted = added_fingerprint(other.facts["data"]), expected.added
+    return (
+        f"{other.path} holds a run of this recipe, seed and dataset, but with other generated "
+        f"images (fingerprint {str(theirs)[:12]}) than those of --added ({str(wanted)[:12]})"
     )
 
 
