@@ -40,6 +40,7 @@ from pneumoscope.study.study_runs import (
 from pneumoscope.study.study_table import make_table
 from pneumoscope.training.added_data import check_added
 from pneumoscope.training.run_folder import RunFolder, open_run
+from pneumoscope.training.run_state import FACTS_FILE
 
 _log = logging.getLogger(__name__)
 
@@ -236,8 +237,8 @@ def _settled(runs: list[StudyRun], out: Path, *, tried: Collection[str]) -> list
     """Return the runs as the table is to tell them: also how those not tried now failed before."""
     settled = []
     for run in refuse_other_samples(runs):
-        if run.state in ("missing", "unfinished") and run.name not in tried:
-            last = last_outcome(run.name, out / JOBS_FOLDER)
+        if run.state in ("missing", "unfinished", "trained") and run.name not in tried:
+            last = last_outcome(run.name, out / JOBS_FOLDER, after=run.folder / FACTS_FILE)
             if last is not None and last.state == "failed":
                 run = _failed(run, last)
         settled.append(run)
