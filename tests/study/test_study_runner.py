@@ -19,6 +19,7 @@ from pneumoscope.core.errors import (
     UsageError,
 )
 from pneumoscope.core.files import write_json
+from pneumoscope.study import study_costs
 from pneumoscope.study.evaluate import evaluate_run
 from pneumoscope.study.study import StudyOptions, run_study
 from pneumoscope.study.study_data import Expected, StudyData
@@ -347,6 +348,27 @@ def test_a_folder_without_pictures_is_refused_before_any_work(
         with pytest.raises(UsageError, match=folder):
             run(study("gray-150"), dataset, tmp_path / "out", pictures=tmp_path / folder)
     assert jobs.done == []
+
+
+def test_without_pictures_latency_alone_is_missing_and_that_is_told_once(
+    study, dataset, jobs, tmp_path, monkeypatch
+) -> None:
+    exported: list[str] = []
+
+    def export(run, dataset, path, **options) -> None:
+        exported.append(path.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(3_000_000))
+
+    monkeypatch.setattr(study_costs, "export_bundle", export)
+    monkeypatch.setattr(study_costs, "_EXAMPLES", tmp_path / "nowhere")
+    run(study("gray-150", "springboard-150", seeds=[0, 1, 2]), dataset, tmp_path / "out")
+    assert len(exported) == 2  # one of each system
+    markdown = (tmp_path / "out/study.md").read_text()
+    assert markdown.count("| 1,234,567 | 1 min | 210 | 3.0 MB |  |") == 2
+    assert markdown.count("give --pictures") == 1
+    assert "| gray-150, springboard-150 |  | no latency |" in markdown
+    assert "no bundle" not in markdown
 
 
 def test_data_agree_where_every_fingerprint_that_matters_does() -> None:

@@ -38,7 +38,7 @@ class Costs(Record):
     latency_ms: MaybeUndefined  # median over pictures and repeats: decode, run, regions, warnings
     fastest_ms: MaybeUndefined  # median over pictures of each one's fastest repeat
     slowest_ms: MaybeUndefined  # 95th percentile over pictures and repeats
-    n_pictures: int
+    n_pictures: int  # 0 where there were none to time on; the latencies are then NaN
     n_repeats: int
     pictures: str  # which they are
     pictures_sha256: str = ""  # of their contents
