@@ -16,6 +16,7 @@ class RunOutcome(Record):
     seed: int
     state: Literal["missing", "unfinished", "trained", "measured", "failed", "in use"]
     reason: str | None  # why it failed, can't go on, or an earlier run is not taken up
+    has_failed_before: bool = False  # in an earlier call, and was not tried again in this one
     folder: str
     metrics: str | None  # the metrics.json that every figure of this run is in
     is_taken_up: bool  # of earlier work

@@ -240,7 +240,7 @@ def _settled(runs: list[StudyRun], out: Path, *, tried: Collection[str]) -> list
         if run.state in ("missing", "unfinished", "trained") and run.name not in tried:
             last = last_outcome(run.name, out / JOBS_FOLDER, after=run.folder / FACTS_FILE)
             if last is not None and last.state == "failed":
-                run = _failed(run, last)
+                run = replace(_failed(run, last), has_failed_before=True)
         settled.append(run)
     return settled
 

@@ -36,6 +36,7 @@ class StudyRun:
     is_taken_up: bool = False  # it lies elsewhere than in the study's own folder
     reason: str | None = None  # why it failed, can't go on now, or an earlier run is not taken up
     error: str | None = None  # the type of what it failed by, where one was raised
+    has_failed_before: bool = False  # in an earlier call, and was not tried again in this one
 
     @property
     def name(self) -> str:
