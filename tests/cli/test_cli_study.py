@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from pneumoscope.cli.app import app, main
 from pneumoscope.data.phantom_set import make_phantoms
+from pneumoscope.study import study as runner
+from pneumoscope.study.study_job import Outcome
 
 SHELL = CliRunner()
 
@@ -53,6 +55,30 @@ def test_the_table_of_nothing_yet_says_so(phantoms, tmp_path) -> None:
     assert "0 of 3 so far" in (out / "study.md").read_text()
     assert "not trained yet" in result.output
     assert f"{out / 'study.html'}" in result.output.replace("\n", "")
+
+
+def test_the_status_tells_whether_a_run_of_this_call_failed(
+    phantoms, tmp_path, monkeypatch
+) -> None:
+    plan, out = write(tmp_path, "smartinternz-64", "browser-150"), tmp_path / "out"
+    outcomes = {"smartinternz-64": Outcome("failed", "DivergedError", "the loss became nan")}
+
+    def run_job(job, *, name: str, **options: object) -> Outcome:
+        return outcomes.get(name.rpartition("-")[0], Outcome("in use", reason="wait"))
+
+    monkeypatch.setattr(runner, "run_job", run_job)
+    words = ["study", str(plan), "--data", str(phantoms), "--out", str(out)]
+    for options, status in (
+        (["--only", "browser-150"], 0),
+        ([], 1),
+        (["--only", "browser-150"], 0),
+        (["--table-only"], 0),
+        (["--no-train"], 0),
+    ):
+        result = SHELL.invoke(app, words + options)
+        assert result.exit_code == status, result.output
+        assert (out / "study.html").is_file()
+    assert "the loss became nan" in (out / "study.md").read_text()
 
 
 def test_epochs_of_what_is_no_run_are_refused(phantoms, tmp_path, monkeypatch, capsys) -> None:

@@ -111,8 +111,12 @@ def test_paths_in_run_json_become_names_and_nothing_else_changes(
     assert written == facts
 
 
-def test_results_of_other_weights_are_not_overwritten(kept, dataset, tmp_path) -> None:
+def test_results_of_other_weights_are_not_overwritten(
+    kept, timed, dataset, tmp_path, monkeypatch
+) -> None:
     plan, _, folder = kept
+    other = timed.model_copy(update={"bundle_sha256": "1" * 64})
+    monkeypatch.setattr(study_costs.Costing, "_measure", lambda *_: other)
     path = folder / "springboard-150-s0/metrics.json"
     content = json.loads(path.read_text())
     content["run"]["checkpoint_sha256"] = "f" * 64
@@ -121,6 +125,8 @@ def test_results_of_other_weights_are_not_overwritten(kept, dataset, tmp_path) -
     with pytest.raises(RunError, match=r"springboard-150-s0: has results of other weights"):
         run(plan, dataset, tmp_path / "out", keep=folder)
     assert json.loads(path.read_text()) == content
+    costs = json.loads((folder / "costs.json").read_text())["springboard-150"]
+    assert costs["bundle_sha256"] == "0" * 64
     assert (folder / "springboard-150-s1/metrics.json").is_file()  # the others are kept
     assert (tmp_path / "out/study.html").is_file()
 

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,6 +57,28 @@ def test_why_there_are_no_costs_is_said(run, tmp_path) -> None:
     assert Costing(tmp_path, None).measure([]) == (None, "no run is measured yet")  # type: ignore[arg-type]
     (tmp_path / "costs.json").write_text("{")
     assert known_costs(tmp_path) == {}
+
+
+def test_without_pictures_a_bundle_is_sized_and_what_was_timed_before_stands(
+    run, pictures, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(study_costs, "_EXAMPLES", tmp_path / "nowhere")
+    costs, reason = Costing(tmp_path, None).measure([run])  # type: ignore[arg-type]
+    assert reason is None
+    assert costs is not None
+    assert costs.n_bytes == (run.folder / "bundle.onnx").stat().st_size
+    assert (costs.n_pictures, costs.n_repeats, math.isnan(costs.latency_ms)) == (0, 0, True)
+    assert math.isnan(known_costs(tmp_path)["alpha"].latency_ms)
+    timed, _ = Costing(tmp_path, None, pictures=pictures).measure([run])  # type: ignore[arg-type]
+    assert timed is not None
+    assert timed.latency_ms > 0
+    assert Costing(tmp_path, None).measure([run]) == (timed, None)  # type: ignore[arg-type]
+
+
+def test_nothing_is_exported_where_the_pictures_cannot_be_had(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Costing, "_bundle", None)
+    _, reason = Costing(tmp_path, None, pictures=tmp_path / "none").measure([run])  # type: ignore[arg-type]
+    assert "there is no such folder of pictures" in (reason or "")
 
 
 def test_other_pictures_under_the_same_name_are_timed_anew(run, pictures, tmp_path) -> None:

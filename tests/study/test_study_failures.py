@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from pneumoscope.core.errors import DatasetError, DivergedError, WeightsError
+from pneumoscope.core.errors import DatasetError, DivergedError, StorageError, WeightsError
 from pneumoscope.study.study import StudyOptions, run_study
 from pneumoscope.study.test_reads import read_log
 
@@ -161,8 +161,9 @@ def test_without_generated_images_the_systems_that_want_them_fail_at_once(
     told.clear()
     jobs.done.clear()
     result = run(plan, dataset, out, runs=[trained.path], tell=told.append)
-    assert told[0].startswith("springboard-150-gan: fails, the others go on")
-    assert "`pneumoscope gan sample`, and give that folder with --added DIR" in told[0]
+    assert told[0] == f"{trained.path}: 1 of 1 run folders taken up"
+    assert told[1].startswith("springboard-150-gan: fails, the others go on")
+    assert "`pneumoscope gan sample`, and give that folder with --added DIR" in told[1]
     assert sum("generated images" in line for line in told) == 1
     assert sorted(jobs.done) == ["gan", "gray-150-s2"]  # what is trained needs none to be measured
     gan, gray = result.systems
@@ -205,6 +206,24 @@ def test_a_run_of_ones_own_without_its_epochs_fails_where_they_are_wanted(
     (system,) = run(plan, dataset, out, runs=[earlier.path]).systems
     assert jobs.done == ["gray-150-s0", "earlier"]
     assert system.runs[0].is_taken_up
+
+
+def test_why_a_trained_run_was_not_measured_is_known_the_next_time(
+    study, dataset, jobs, make_run, tmp_path
+) -> None:
+    plan, out = study("gray-150", "springboard-150", seeds=[0]), tmp_path / "out"
+    make_run(out / "runs/gray-150-s0", recipe="gray-150", seed=0)
+    jobs.errors["gray-150-s0"] = StorageError("the disk is full")
+    jobs.errors["springboard-150-s0"] = DivergedError("no")
+    run(plan, dataset, out)
+    for options in ({"works": False}, {"only": ["springboard-150"]}):
+        gray, _ = run(plan, dataset, out, **options).systems
+        assert gray.runs[0].state == "failed"
+        assert gray.runs[0].reason == "StorageError: the disk is full"
+    # Of a run that was trained since, the failure of before says nothing.
+    later = make_run(tmp_path / "later", recipe="springboard-150", seed=0)
+    _, springboard = run(plan, dataset, out, runs=[later.path], works=False).systems
+    assert (springboard.runs[0].state, springboard.runs[0].reason) == ("trained", None)
 
 
 def test_why_a_run_failed_is_known_the_next_time(study, dataset, jobs, tmp_path) -> None:

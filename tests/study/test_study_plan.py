@@ -78,6 +78,18 @@ def test_recipe_beside_the_study_and_changes_are_taken(write, tmp_path) -> None:
     assert (second.name, second.seeds, second.recipe.training.epochs) == ("short", (1,), 2)
 
 
+def contrasted(*against: list[str]) -> dict[str, object]:
+    """Return a study of three systems and a question of the first, then the second, if so many."""
+    systems = [
+        {"recipe": "gray-150"},
+        {"recipe": "gray-150", "name": "short", "changes": ["training.epochs=2"]},
+        {"recipe": "gray-150", "name": "long", "changes": ["training.epochs=3"], "seeds": [2]},
+    ]
+    of = ["gray-150", "short"][: len(against)]
+    contrasts = [{"question": "?", "of": of, "against": list(against)}]
+    return {"seeds": [0, 1], "systems": systems, "contrasts": contrasts}
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -97,6 +109,16 @@ def test_recipe_beside_the_study_and_changes_are_taken(write, tmp_path) -> None:
         (
             {"contrasts": [{"question": "?", "of": ["gray-150"], "against": [["a"], ["b"]]}]},
             "`of` has 1 systems, `against` 2",
+        ),
+        (contrasted([], ["short"]), r"contrasts.0.against.0: List should have at least 1 item"),
+        (contrasted(["long"]), r"contrasts.0: gray-150 against long: they .* \(0, 1 and 2\)"),
+        (contrasted(["gray-150"]), "gray-150 against gray-150: that is one system"),
+        (contrasted(["short"] * 2), "gray-150 against short: the question has this pair twice"),
+        (contrasted(["short"], ["gray-150"]), "short against gray-150: .* has this pair twice"),
+        (
+            # The question by its words: they share a table, and Holm.
+            {**contrasted(), "contrasts": contrasted(["short"])["contrasts"] * 2},
+            "contrasts.1: gray-150 against short: .* has this pair twice",
         ),
     ],
 )

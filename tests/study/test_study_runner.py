@@ -19,9 +19,10 @@ from pneumoscope.core.errors import (
     UsageError,
 )
 from pneumoscope.core.files import write_json
+from pneumoscope.study import study_costs
 from pneumoscope.study.evaluate import evaluate_run
 from pneumoscope.study.study import StudyOptions, run_study
-from pneumoscope.study.study_data import Expected
+from pneumoscope.study.study_data import Expected, StudyData
 from pneumoscope.study.test_reads import read_log
 
 QUICK = {"n_resamples": 20, "has_processes": False, "show_progress": False}
@@ -224,6 +225,25 @@ def test_a_place_of_earlier_runs_must_be_there(study, dataset, jobs, tmp_path) -
         run(study("gray-150"), dataset, tmp_path / "out", runs=[tmp_path / "nowhere"])
 
 
+def test_a_place_without_any_run_is_refused_and_the_one_with_some_is_named(
+    study, dataset, jobs, tmp_path
+) -> None:
+    plan, first = study("gray-150", seeds=[0]), tmp_path / "first"
+    run(plan, dataset, first)
+    told: list[str] = []
+    options = {"runs": [first], "tell": told.append}
+    with pytest.raises(RunError, match=r"first: there is no run in it .*first/runs, which has"):
+        run(plan, dataset, tmp_path / "second", **options)
+    with pytest.raises(RunError, match=r"jobs: there is no run in it .* a run's folder, or one"):
+        run(plan, dataset, tmp_path / "second", runs=[first / "jobs"])
+    assert jobs.done == ["gray-150-s0"]
+    assert told == []
+    both = study("gray-150", "springboard-150", seeds=[0])
+    run(both, dataset, tmp_path / "second", **options | {"runs": [first / "runs"]})
+    assert told[0] == f"{first / 'runs'}: 1 of 1 run folders taken up"
+    assert jobs.done == ["gray-150-s0", "springboard-150-s0"]
+
+
 def test_seeds_may_stand_in_any_order(study, dataset, jobs, tmp_path) -> None:
     result = run(study("gray-150", seeds=[2, 0]), dataset, tmp_path / "out")
     (system,) = result.systems
@@ -291,6 +311,29 @@ def test_runs_with_other_generated_images_are_not_pooled(
     assert any("generator of its added images" in line for line in evaluation["caveats"])
 
 
+def test_what_only_other_generated_images_hold_apart_is_told_with_both_fingerprints(
+    study, dataset, jobs, make_run, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(StudyData, "_added", lambda *_: 64 * "b")
+    plan, out = study("springboard-150-gan", seeds=[0, 1]), tmp_path / "out"
+    places = [out / "runs/springboard-150-gan-s0", tmp_path / "earlier/1"]
+    for seed, place in enumerate(places):
+        each = make_run(place, recipe="springboard-150-gan", seed=seed)
+        each.facts["data"]["added"] = {"kind": "generated", "fingerprint": 64 * "a"}
+        each.write_facts()
+    told: list[str] = []
+    options = {"runs": [tmp_path / "earlier"], "tell": told.append, "trains": False}
+    (system,) = run(plan, dataset, out, **options).systems
+    assert [each.state for each in system.runs] == ["failed", "missing"]
+    for place, found, line in zip(places, system.runs, told[1:], strict=True):
+        assert str(place) in (found.reason or "")
+        assert "images (fingerprint aaaaaaaaaaaa) than those of --added (bbbbbbbbbbbb)" in line
+        assert (found.reason or "") in line
+    assert "another recipe" not in (system.runs[0].reason or "")
+    assert told[0] == f"{tmp_path / 'earlier'}: 0 of 1 run folders taken up"
+    assert "It is not taken up" in (out / "study.md").read_text()
+
+
 def test_a_run_in_use_is_not_failed(study, dataset, jobs, tmp_path) -> None:
     jobs.errors["gray-150-s0"] = InUseError("another process is at work in it")
     (system,) = run(study("gray-150", seeds=[0]), dataset, tmp_path / "out").systems
@@ -307,13 +350,35 @@ def test_a_folder_without_pictures_is_refused_before_any_work(
     assert jobs.done == []
 
 
+def test_without_pictures_latency_alone_is_missing_and_that_is_told_once(
+    study, dataset, jobs, tmp_path, monkeypatch
+) -> None:
+    exported: list[str] = []
+
+    def export(run, dataset, path, **options) -> None:
+        exported.append(path.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(3_000_000))
+
+    monkeypatch.setattr(study_costs, "export_bundle", export)
+    monkeypatch.setattr(study_costs, "_EXAMPLES", tmp_path / "nowhere")
+    run(study("gray-150", "springboard-150", seeds=[0, 1, 2]), dataset, tmp_path / "out")
+    assert len(exported) == 2  # one of each system
+    markdown = (tmp_path / "out/study.md").read_text()
+    assert markdown.count("| 1,234,567 | 1 min | 210 | 3.0 MB |  |") == 2
+    assert markdown.count("give --pictures") == 1
+    assert "| gray-150, springboard-150 |  | no latency |" in markdown
+    assert "no bundle" not in markdown
+
+
 def test_data_agree_where_every_fingerprint_that_matters_does() -> None:
     plain = Expected(training="t", test="e", added=None)
     generated = Expected(training="t", test="e", added="g")
     facts = {"fingerprint": "t", "added": {"kind": "generated", "fingerprint": "g"}}
-    assert generated.is_data_of(facts)
-    assert plain.is_data_of({"fingerprint": "t"})
-    assert plain.is_data_of(facts)  # without --added, whatever was added then is taken as it is
-    assert not generated.is_data_of({"fingerprint": "t"})
-    assert not generated.is_data_of(facts | {"added": {"fingerprint": "other"}})
-    assert not plain.is_data_of({"fingerprint": "other"})
+    assert generated.is_training_of(facts)
+    assert not plain.is_training_of({"fingerprint": "other"})
+    assert generated.is_added_of(facts)
+    assert plain.is_added_of({"fingerprint": "t"})
+    assert plain.is_added_of(facts)  # without --added, whatever was added then is taken as it is
+    assert not generated.is_added_of({"fingerprint": "t"})
+    assert not generated.is_added_of(facts | {"added": {"fingerprint": "other"}})

@@ -8,7 +8,7 @@ import typer
 from pneumoscope.cli.options import DatasetOption, stops_cleanly
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pneumoscope.report.study_results import StudyResult
     from pneumoscope.report.table import Table
@@ -58,6 +58,7 @@ def study(
 
     May be killed at any time: the same command goes on. Finished runs are not trained, and a test
     split is not read, a second time. A run that fails is told in the table; the others go on.
+    Exit status: 0 no run failed, 1 some run failed (the others are done), 2 wrong usage.
     """
     from pneumoscope.study.study_plan import load_study
 
@@ -84,6 +85,8 @@ def study(
     _print(result)
     typer.echo(f"Report: {out / PAGE_FILE}")
     typer.echo(f"Markdown: {out / MARKDOWN_FILE}")
+    if _has_failed(result, options.only):
+        raise typer.Exit(1)
 
 
 def epochs(
@@ -109,6 +112,16 @@ def epochs(
     _print_tables(short_gaps(result))
     typer.echo(f"Report: {out / PAGE_FILE}")
     typer.echo(f"Markdown: {out / MARKDOWN_FILE}")
+
+
+def _has_failed(result: "StudyResult", only: "Collection[str] | None") -> bool:
+    """Tell whether a run failed that this call was to work on."""
+    return any(
+        run.state == "failed" and not run.has_failed_before
+        for system in result.systems
+        if only is None or system.name in only
+        for run in system.runs
+    )
 
 
 def _print(result: "StudyResult") -> None:

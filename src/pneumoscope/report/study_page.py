@@ -169,7 +169,7 @@ def _system_row(system: SystemResult) -> list[str]:
         _range([run.seconds for run in system.measured], _duration),
         _range([run.images_per_s for run in system.measured], lambda value: f"{value:.0f}"),
         "" if costs is None else f"{costs.n_bytes / 1e6:.1f} MB",
-        "" if costs is None else f"{costs.latency_ms:.0f} ms",
+        "" if costs is None or costs.n_pictures == 0 else f"{costs.latency_ms:.0f} ms",
     ]
     return row
 
@@ -182,7 +182,7 @@ def _reported(system: SystemResult) -> str:
 
 
 def missing_table(result: StudyResult) -> Table:
-    """Return the runs and bundles that are not there, with the reason."""
+    """Return the runs, bundles and latencies that are not there, with the reason."""
     rows = []
     for system in result.systems:
         if system.not_reproducible:
@@ -195,6 +195,10 @@ def missing_table(result: StudyResult) -> Table:
             rows += [[system.name, ", ".join(seeds), *why] for why, seeds in alike.items()]
         if system.no_costs and system.measured:
             rows.append([system.name, "", "no bundle", system.no_costs])
+    untimed = [each.name for each in result.systems if each.costs and each.costs.n_pictures == 0]
+    if untimed:
+        reason = "there are no pictures here to time detectors on: give --pictures DIR"
+        rows.append([", ".join(untimed), "", "no latency", reason])
     return Table(
         caption="What is missing, and why", header=["System", "Seed", "State", "Reason"], rows=rows
     )

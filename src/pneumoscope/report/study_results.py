@@ -15,7 +15,8 @@ class RunOutcome(Record):
 
     seed: int
     state: Literal["missing", "unfinished", "trained", "measured", "failed", "in use"]
-    reason: str | None  # why it failed, or can't go on
+    reason: str | None  # why it failed, can't go on, or an earlier run is not taken up
+    has_failed_before: bool = False  # in an earlier call, and was not tried again in this one
     folder: str
     metrics: str | None  # the metrics.json that every figure of this run is in
     is_taken_up: bool  # of earlier work
@@ -38,7 +39,7 @@ class Costs(Record):
     latency_ms: MaybeUndefined  # median over pictures and repeats: decode, run, regions, warnings
     fastest_ms: MaybeUndefined  # median over pictures of each one's fastest repeat
     slowest_ms: MaybeUndefined  # 95th percentile over pictures and repeats
-    n_pictures: int
+    n_pictures: int  # 0 where there were none to time on; the latencies are then NaN
     n_repeats: int
     pictures: str  # which they are
     pictures_sha256: str = ""  # of their contents

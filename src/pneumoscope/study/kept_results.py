@@ -35,7 +35,8 @@ def keep_results(runs: Sequence[StudyRun], to: Path, *, study: Path) -> list[Pat
     Paths of the machine are not copied: of a folder its name stays.
 
     Raises:
-        RunError: ``to`` holds results of other weights under a run's name; the others are copied.
+        RunError: ``to`` holds results of other weights under a run's name; they and their system's
+            costs stay, the others are copied.
         StorageError: a file can't be read or written.
     """
     written, refused = [], []
@@ -44,14 +45,17 @@ def keep_results(runs: Sequence[StudyRun], to: Path, *, study: Path) -> list[Pat
         if run.state != "measured" or run.folder.resolve() == target.resolve():
             continue
         if _holds_others(target, run.folder):
-            refused.append(target)
+            refused.append(run)
             continue
         _copy(run.folder, target)
         written.append(target)
-    _keep_costs({run.system.name for run in runs if run.state == "measured"}, to, study=study)
+    measured = {run.system.name for run in runs if run.state == "measured"}
+    # A bundle of other weights than those whose results stay has no place beside them.
+    _keep_costs(measured - {run.system.name for run in refused}, to, study=study)
     if refused:
+        targets = ", ".join(str(to / run.name) for run in refused)
         raise RunError(
-            f"{', '.join(map(str, refused))}: has results of other weights than the study's run of "
+            f"{targets}: has results of other weights than the study's run of "
             "that name. They stay; move them away, or give another --keep."
         )
     return written

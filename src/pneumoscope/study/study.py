@@ -40,6 +40,7 @@ from pneumoscope.study.study_runs import (
 from pneumoscope.study.study_table import make_table
 from pneumoscope.training.added_data import check_added
 from pneumoscope.training.run_folder import RunFolder, open_run
+from pneumoscope.training.run_state import FACTS_FILE
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +102,8 @@ def run_study(
 
     Raises:
         UsageError: ``only`` names a system that the study lacks, or ``pictures`` has no picture.
-        RunError: another process runs a study in ``out``, or a folder of ``runs`` is not there.
+        RunError: another process runs a study in ``out``, or a folder of ``runs`` is not there or
+            has no run.
         SplitError, DatasetError: the dataset can't be used for any of the systems.
         RunError: ``keep`` holds other runs' results; told when all else is done.
         StorageError: a file can't be written.
@@ -113,7 +115,7 @@ def run_study(
     data = StudyData(dataset, added=options.added, show_progress=options.show_progress)
     make_folder(out)
     if not options.works:
-        runs = _settled(_find(study, data, out, earlier), out, tried=())
+        runs = _settled(_find(study, data, out, earlier, options), out, tried=())
         return _finish(study, runs, out, data, options, costing=None)
     if options.pictures is not None:
         check_pictures(options.pictures)
@@ -158,7 +160,13 @@ def _check_only(study: Study, options: StudyOptions) -> None:
             raise UsageError(f"--only {name}: the study has no such system: {', '.join(names)}.")
 
 
-def _find(study: Study, data: StudyData, out: Path, earlier: Sequence[RunFolder]) -> list[StudyRun]:
+def _find(
+    study: Study,
+    data: StudyData,
+    out: Path,
+    earlier: Sequence[RunFolder],
+    options: StudyOptions,
+) -> list[StudyRun]:
     """Return every run with its state; a recipe whose data can't be had fails, the rest go on."""
     runs, expected = [], _expected(study, data)
     for run in plan_runs(study, out):
@@ -170,7 +178,16 @@ def _find(study: Study, data: StudyData, out: Path, earlier: Sequence[RunFolder]
             runs.append(find_run(run, wanted, earlier))
         except PneumoscopeError as error:
             runs.append(run.failed(str(error), error=type(error).__name__))
+    _tell_taken_up(runs, options)
     return runs
+
+
+def _tell_taken_up(runs: Sequence[StudyRun], options: StudyOptions) -> None:
+    for place in options.runs:
+        folders = run_folders([place])
+        lying = [run for run in runs if run.folder.resolve() in folders]
+        used = [run for run in lying if run.state not in ("missing", "failed")]
+        options.tell(f"{place}: {len(used)} of {len(folders)} run folders taken up")
 
 
 def _expected(study: Study, data: StudyData) -> dict[str, Expected | PneumoscopeError]:
@@ -198,10 +215,12 @@ def _work(
     options: StudyOptions,
 ) -> list[StudyRun]:
     """Do every run that is left to do, and return all with the state that they end in."""
-    runs = {run.name: run for run in _find(study, data, out, earlier)}
+    runs = {run.name: run for run in _find(study, data, out, earlier, options)}
     for run in runs.values():
         if run.state == "failed":  # told now, not only once the others are done
             options.tell(f"{run.name}: failed" + _because(run))
+        elif run.state == "missing" and run.reason:
+            options.tell(f"{run.name}: {run.reason}")
     tried: set[str] = set()
     while todo := [run for run in runs.values() if _is_to_do(run, options, tried)]:
         tried |= {run.name for run in todo}
@@ -218,10 +237,10 @@ def _settled(runs: list[StudyRun], out: Path, *, tried: Collection[str]) -> list
     """Return the runs as the table is to tell them: also how those not tried now failed before."""
     settled = []
     for run in refuse_other_samples(runs):
-        if run.state in ("missing", "unfinished") and run.name not in tried:
-            last = last_outcome(run.name, out / JOBS_FOLDER)
+        if run.state in ("missing", "unfinished", "trained") and run.name not in tried:
+            last = last_outcome(run.name, out / JOBS_FOLDER, after=run.folder / FACTS_FILE)
             if last is not None and last.state == "failed":
-                run = _failed(run, last)
+                run = replace(_failed(run, last), has_failed_before=True)
         settled.append(run)
     return settled
 

@@ -44,6 +44,7 @@ class Costing:
         out: The study's folder.
         dataset: What the runs were trained on.
         pictures: Folder of pictures to time on; by default the project's 16 example radiographs.
+            An installed package lacks them: bundles are then sized, not timed.
         only: Names of the systems to work on; None for all.
     """
 
@@ -57,7 +58,7 @@ class Costing:
     ) -> None:
         self.out = out
         self.dataset = dataset
-        self.folder = pictures or _EXAMPLES
+        self.folder = pictures or (_EXAMPLES if _EXAMPLES.is_dir() else None)
         self.only = only
 
     def measure(self, runs: Sequence[StudyRun]) -> tuple[Costs | None, str | None]:
@@ -91,14 +92,17 @@ class Costing:
         return costs, None
 
     def _measure(self, run: StudyRun, known: Costs | None) -> Costs:
-        bundle = self._bundle(run)
-        sha256 = file_sha256(bundle)
-        machine, pictures = machine_name(), _pictures_in(self.folder)
+        # Before the export, which takes long and would be for nothing if they can't be read.
+        pictures = [] if self.folder is None else _pictures_in(self.folder)
         contents = "".join(file_sha256(path) for path in pictures)
-        key = (sha256, machine, hashlib.sha256(contents.encode()).hexdigest())
-        if known and (known.bundle_sha256, known.machine, known.pictures_sha256) == key:
+        pictures_sha256 = hashlib.sha256(contents.encode()).hexdigest() if pictures else ""
+        bundle = self._bundle(run)
+        sha256, machine = file_sha256(bundle), machine_name()
+        is_known = known and (known.bundle_sha256, known.machine) == (sha256, machine)
+        # Without pictures nothing can be timed anew, so what was timed before stands.
+        if known and is_known and (not pictures or known.pictures_sha256 == pictures_sha256):
             return known
-        times = time_bundle(bundle, pictures)
+        times = time_bundle(bundle, pictures) if pictures else np.full((1, N_REPEATS), np.nan)
         return Costs(
             bundle=str(bundle),
             bundle_sha256=sha256,
@@ -106,10 +110,10 @@ class Costing:
             latency_ms=statistics.median(times.ravel().tolist()),
             fastest_ms=statistics.median(times.min(axis=1).tolist()),
             slowest_ms=float(np.quantile(times, 0.95)),
-            n_pictures=times.shape[0],
-            n_repeats=times.shape[1],
-            pictures=self.folder.name,
-            pictures_sha256=key[2],
+            n_pictures=len(pictures),
+            n_repeats=N_REPEATS if pictures else 0,
+            pictures="" if self.folder is None else self.folder.name,
+            pictures_sha256=pictures_sha256,
             n_threads=1,
             machine=machine,
             measured=datetime.now(UTC).isoformat(timespec="seconds"),

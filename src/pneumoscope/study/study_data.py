@@ -20,12 +20,19 @@ class Expected:
     test: str
     added: str | None  # of the generated images; None where the recipe has none of them
 
-    def is_data_of(self, facts: dict[str, Any]) -> bool:
+    def is_training_of(self, facts: dict[str, Any]) -> bool:
         """Tell whether the ``data`` part of a run.json names the same radiographs."""
-        if facts.get("fingerprint") != self.training:
-            return False
-        added = facts.get("added") or {}
-        return self.added is None or added.get("fingerprint") == self.added
+        return facts.get("fingerprint") == self.training
+
+    def is_added_of(self, facts: dict[str, Any]) -> bool:
+        """Tell whether it names the same generated images; without --added, any are taken."""
+        return self.added is None or added_fingerprint(facts) == self.added
+
+
+def added_fingerprint(facts: dict[str, Any]) -> str | None:
+    """Return the fingerprint of what was added, from the ``data`` part of a run.json."""
+    fingerprint = (facts.get("added") or {}).get("fingerprint")
+    return None if fingerprint is None else str(fingerprint)
 
 
 class StudyData:

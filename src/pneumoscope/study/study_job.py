@@ -163,11 +163,20 @@ def write_outcome(outcome: Outcome, *, name: str, jobs_folder: Path) -> None:
     write_json(jobs_folder / f"{name}.outcome.json", asdict(outcome))
 
 
-def last_outcome(name: str, jobs_folder: Path) -> Outcome | None:
-    """Return how a run's last job ended; None where nothing readable says so."""
+def last_outcome(name: str, jobs_folder: Path, *, after: Path) -> Outcome | None:
+    """Return how a run's last job ended; None where nothing readable says so.
+
+    Args:
+        name: Of the run.
+        jobs_folder: Where outcomes are written.
+        after: The run's run.json. Written later than the outcome it is another's work: a failed
+            training says nothing of a run that was trained since.
+    """
+    path = jobs_folder / f"{name}.outcome.json"
     try:
-        content = (jobs_folder / f"{name}.outcome.json").read_text(encoding="utf-8")
-        return Outcome(**json.loads(content))
+        if after.is_file() and after.stat().st_mtime_ns > path.stat().st_mtime_ns:
+            return None
+        return Outcome(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

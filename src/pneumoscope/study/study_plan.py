@@ -42,9 +42,17 @@ class ContrastPlan(RecipePart):
 
     question: str = Field(min_length=1, description="In words.")
     of: list[str] = Field(min_length=1, description="Each of these systems ...")
-    against: list[list[str]] = Field(
+    against: list[Annotated[list[str], Field(min_length=1)]] = Field(
         min_length=1, description="... against each of its own list, in the same order."
     )
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return every (system, the system it is set against)."""
+        return [
+            (name, other)
+            for name, others in zip(self.of, self.against, strict=True)
+            for other in others
+        ]
 
 
 class StudyPlan(RecipePart):
@@ -79,10 +87,9 @@ class Study:
     def pairs(self) -> list[tuple[str, str, str]]:
         """Return every (question, system, the system it is set against)."""
         return [
-            (contrast.question, name, other)
+            (contrast.question, *pair)
             for contrast in self.plan.contrasts
-            for name, others in zip(contrast.of, contrast.against, strict=True)
-            for other in others
+            for pair in contrast.pairs()
         ]
 
 
@@ -105,6 +112,7 @@ def load_study(path: Path) -> Study:
     systems = tuple(_load_system(system, plan, path, i) for i, system in enumerate(plan.systems))
     _check_systems(systems, path)
     _check_contrasts(plan, {system.name for system in systems}, path)
+    _check_pairs(plan, systems, path)
     return Study(plan, systems)
 
 
@@ -154,3 +162,24 @@ def _check_contrasts(plan: StudyPlan, names: set[str], path: Path) -> None:
                 raise RecipeError(
                     f"{where}: {name!r} is not among the systems: {', '.join(sorted(names))}."
                 )
+
+
+def _check_pairs(plan: StudyPlan, systems: tuple[System, ...], path: Path) -> None:
+    """Refuse pairs that can never be set against each other, or would count twice after Holm."""
+    seeds_of = {system.name: system.seeds for system in systems}
+    seen: set[tuple[str, frozenset[str]]] = set()
+    for index, contrast in enumerate(plan.contrasts):
+        for a, b in contrast.pairs():
+            where = f"{path}: contrasts.{index}: {a} against {b}"
+            if a == b:
+                raise RecipeError(f"{where}: that is one system. Set it against another.")
+            if not set(seeds_of[a]) & set(seeds_of[b]):
+                seeds = " and ".join(", ".join(map(str, seeds_of[name])) for name in (a, b))
+                raise RecipeError(
+                    f"{where}: they have no seed in common ({seeds}), and a pair is of the same "
+                    "seed. Give both one under `seeds`."
+                )
+            pair = contrast.question, frozenset((a, b))
+            if pair in seen:  # in whichever order, it is the same test
+                raise RecipeError(f"{where}: the question has this pair twice. Keep one.")
+            seen.add(pair)

@@ -11,7 +11,7 @@ import filelock
 from pneumoscope.core.errors import NoDetectorError, PneumoscopeError, RunError
 from pneumoscope.data.predictions import read_predictions
 from pneumoscope.report.results import METRICS_FILE, Evaluation, load_evaluation
-from pneumoscope.study.study_data import Expected
+from pneumoscope.study.study_data import Expected, added_fingerprint
 from pneumoscope.study.study_plan import MeasuredBy, Study, System
 from pneumoscope.training.epoch_weights import stored_epochs
 from pneumoscope.training.recipe_hash import recipe_sha256
@@ -34,8 +34,9 @@ class StudyRun:
     folder: Path
     state: State
     is_taken_up: bool = False  # it lies elsewhere than in the study's own folder
-    reason: str | None = None  # why it failed, or can't go on now
+    reason: str | None = None  # why it failed, can't go on now, or an earlier run is not taken up
     error: str | None = None  # the type of what it failed by, where one was raised
+    has_failed_before: bool = False  # in an earlier call, and was not tried again in this one
 
     @property
     def name(self) -> str:
@@ -67,16 +68,27 @@ def plan_runs(study: Study, out: Path) -> list[StudyRun]:
 def run_folders(places: Iterable[Path]) -> list[Path]:
     """Return the run folders among and directly below some folders, each once.
 
-    Raises: RunError: a place is no folder.
+    Raises: RunError: a place is no folder, or has no run.
     """
     found: dict[Path, None] = {}
     for place in places:
         if not place.is_dir():
             raise RunError(f"{place}: there is no such folder to take runs up from.")
-        for folder in [place, *sorted(place.iterdir())]:
-            if (folder / "run.json").is_file():
-                found[folder.resolve()] = None
+        folders = _run_folders_in(place)
+        if not folders:
+            # Most likely a study's --out. To go on would train for hours what is there already.
+            runs = place / RUNS_FOLDER
+            advice = "Give a run's folder, or one that such folders lie in."
+            if runs.is_dir() and _run_folders_in(runs):
+                advice = f"Give {runs}, which has some."
+            raise RunError(f"{place}: there is no run in it to take up. {advice}")
+        found |= dict.fromkeys(folders)
     return list(found)
+
+
+def _run_folders_in(place: Path) -> list[Path]:
+    folders = [place, *sorted(place.iterdir())]
+    return [folder.resolve() for folder in folders if (folder / "run.json").is_file()]
 
 
 def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> StudyRun:
@@ -90,19 +102,26 @@ def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> 
         expected: The radiographs that it is to be trained and measured on.
         others: Runs of earlier work.
     """
-    found = []
+    found, with_other_images = [], []
     own = _open(run.folder)
     if own is not None:
         state, reason = state_of(own, expected, system=run.system)
         # A changed study or dataset must not overwrite, nor count, what lies there.
         if not _is_same(own, run, expected):
             state, reason = "failed", _DIFFERENT.format(folder=run.folder)
+        elif not expected.is_added_of(own.facts["data"]):
+            state, reason = "failed", f"{_other_images(own, expected)}. {_MOVE_AWAY}"
         # Nor can what is trained without its epochs' weights have them afterwards.
         elif state in ("unfinished", "trained", "measured") and not _has_epochs(own, run.system):
             state, reason = "failed", _WITHOUT_EPOCHS.format(folder=run.folder)
         found.append(replace(run, state=state, reason=reason))
     for other in others:
-        if _is_same(other, run, expected) and _has_epochs(other, run.system):
+        if not (_is_same(other, run, expected) and _has_epochs(other, run.system)):
+            continue
+        if not expected.is_added_of(other.facts["data"]):
+            reason = f"{_other_images(other, expected)}. {_NOT_TAKEN_UP}"
+            with_other_images.append(replace(run, reason=reason))
+        else:
             state, reason = state_of(other, expected, system=run.system)
             found.append(
                 replace(run, folder=other.path, state=state, reason=reason, is_taken_up=True)
@@ -113,12 +132,13 @@ def find_run(run: StudyRun, expected: Expected, others: Sequence[RunFolder]) -> 
     # A failure of an earlier run elsewhere is not this one's, but for a good run that was measured
     # the other way: to train it again would be hours for nothing.
     told = [each for each in found if not each.is_taken_up or each.reason in _WORTH_TELLING]
-    return next(iter(told), run)
+    # To train anew for the sake of other images may be meant, but not without a word.
+    return next(iter([*told, *with_other_images]), run)
 
 
-_DIFFERENT = (
-    "{folder} holds a run of another recipe, seed or dataset. Move it away, or give another --out."
-)
+_MOVE_AWAY = "Move it away, or give another --out."
+_NOT_TAKEN_UP = "It is not taken up; to have it, give the folder that it was trained with."
+_DIFFERENT = "{folder} holds a run of another recipe, seed or dataset. " + _MOVE_AWAY
 
 _WITHOUT_EPOCHS = (
     "{folder} lacks weights of epochs that it has trained, and the study keeps every epoch's "
@@ -257,10 +277,19 @@ def _open(folder: Path) -> RunFolder | None:
 
 
 def _is_same(other: RunFolder, run: StudyRun, expected: Expected) -> bool:
+    """Tell whether a run is the wanted one, but for the generated images that it trained with."""
     return (
         other.facts.get("seed") == run.seed
         and recipe_sha256(other.recipe) == run.system.recipe_sha256
-        and expected.is_data_of(other.facts.get("data", {}))
+        and expected.is_training_of(other.facts.get("data", {}))
+    )
+
+
+def _other_images(other: RunFolder, expected: Expected) -> str:
+    theirs, wanted = added_fingerprint(other.facts["data"]), expected.added
+    return (
+        f"{other.path} holds a run of this recipe, seed and dataset, but with other generated "
+        f"images (fingerprint {str(theirs)[:12]}) than those of --added ({str(wanted)[:12]})"
     )
 
 

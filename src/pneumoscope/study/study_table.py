@@ -180,6 +180,7 @@ def _outcome(run: StudyRun) -> RunOutcome:
         seed=run.seed,
         state=run.state,
         reason=run.reason,
+        has_failed_before=run.has_failed_before,
         folder=str(run.folder),
         metrics=str(run.folder / METRICS_FILE) if evaluation else None,
         is_taken_up=run.is_taken_up,
