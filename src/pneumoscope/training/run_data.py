@@ -17,7 +17,7 @@ from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.inference import readable_rows
 from pneumoscope.training.recipe import Recipe
 
-COPY_REASON = "exact copy of a tuning or test image"  # why a radiograph does not train
+COPY_REASON = "exact copy of a tuning or test image"  # why a radiograph neither trains nor tunes
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def prepare_data(
     strict: bool,
     show_progress: bool,
 ) -> RunData:
-    """Split the dataset, decode it, and leave out what must not train.
+    """Split the dataset, decode it, and leave out what must neither train nor tune.
 
     Raises:
         SplitError: a split can't be used: empty, one class, mixed origins.
@@ -86,8 +86,10 @@ def prepare_data(
     )
     tuning = readable_rows(cache, dataset, roles.tuning, strict=strict)
     training = readable_rows(cache, dataset, roles.training, strict=strict)
+    is_test = is_copy_of(cache, tuning, roles.test)
     is_copy = is_copy_of(cache, training, np.concatenate([tuning, roles.test]))
-    copies, training = training[is_copy], training[~is_copy]
+    copies = np.concatenate([tuning[is_test], training[is_copy]])
+    tuning, training = tuning[~is_test], training[~is_copy]
     kept = Roles(training=training, tuning=tuning, test=roles.test, unused=roles.unused)
     check_roles(dataset.manifest, kept, needs=("training", "tuning"))
     table = dataset.manifest.table
