@@ -1,13 +1,15 @@
 """Who trains and who tunes in a run, and what is left out."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
-from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.dataset import Dataset, FileDataset
 from pneumoscope.data.open import open_dataset
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.run_data import RunData, prepare_data, roles_of
@@ -41,3 +43,31 @@ def test_a_copy_of_a_test_image_neither_trains_nor_tunes(
         {"path": path, "reason": "exact copy of a tuning or test image"}
     ]
     assert row not in {*data.training.tolist(), *data.tuning.tolist()}
+
+
+def with_subtypes(dataset: Dataset, words: list[str | None]) -> Dataset:
+    """Return the dataset with these as its pneumonia radiographs' subtypes, in turn."""
+    turns = itertools.cycle(words)
+    subtype = [next(turns) if target else None for target in dataset.manifest.table["target"]]
+    table = dataset.manifest.table.with_columns(pl.Series("subtype", subtype, pl.String))
+    return FileDataset(replace(dataset.manifest, table=table))
+
+
+def test_subtypes_are_known_by_either_word_in_any_case(tiny: Recipe, folder: Path) -> None:
+    words = ["bacterial", "Bacteria", "VIRAL ", "virus", "fungal", None]
+    data = prepare(tiny, with_subtypes(open_dataset(folder), words))
+    assert data.subtype[data.target == 1].tolist() == [1, 1, 2, 2, -1, -1] * 4
+    assert not data.subtype[data.target == 0].any()
+
+
+@pytest.mark.parametrize(("word", "is_told"), [("fungal", True), ("Virus", False)])
+def test_a_subtype_loss_without_known_subtypes_is_warned_of(
+    tiny: Recipe, folder: Path, caplog: pytest.LogCaptureFixture, word: str, is_told: bool
+) -> None:
+    dataset = with_subtypes(open_dataset(folder), [word])
+    training = tiny.training.model_copy(update={"subtype_loss_weight": 0.5})
+    prepare(tiny.model_copy(update={"training": training}), dataset)
+    assert ("subtype loss sees normals only" in caplog.text) is is_told
+    caplog.clear()
+    prepare(tiny, dataset)
+    assert "subtype" not in caplog.text

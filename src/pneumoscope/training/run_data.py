@@ -1,5 +1,6 @@
 """Who trains and who tunes in one run, and the record of it."""
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,10 @@ from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.inference import readable_rows
 from pneumoscope.training.recipe import Recipe
 
+_log = logging.getLogger(__name__)
+
 COPY_REASON = "exact copy of a tuning or test image"  # why a radiograph neither trains nor tunes
+_SUBTYPES = {"bacterial": 1, "bacteria": 1, "viral": 2, "virus": 2}  # 0 is normal
 
 
 @dataclass(frozen=True)
@@ -109,20 +113,29 @@ def prepare_data(
         "left_out": left_out,
     }
     target = table["target"].cast(float).fill_null(float("nan")).to_numpy().astype(np.float32)
+    subtype = _subtype_classes(target, table["subtype"].to_list())
+    if recipe.training.subtype_loss_weight and not (subtype[training] > 0).any():
+        _log.warning(
+            "%s: no pneumonia radiograph of the training split has a known subtype (%s), so the "
+            "subtype loss sees normals only and teaches nothing. Fill the column subtype, or train "
+            "without it: --set training.subtype_loss_weight=0 --set network.has_subtype_head=false",
+            dataset.name,
+            ", ".join(_SUBTYPES),
+        )
     return RunData(
         cache=cache,
         training=training,
         tuning=tuning,
         target=target,
-        subtype=_subtype_classes(target, table["subtype"].to_list()),
+        subtype=subtype,
         facts=facts,
     )
 
 
 def _subtype_classes(target: NDArray[np.float32], subtypes: list[str | None]) -> NDArray[np.int64]:
     """Return (N,) class numbers: 0 normal, 1 bacterial, 2 viral, -1 where nobody knows."""
-    classes = {"bacterial": 1, "viral": 2}
-    of_positive = np.array([classes.get(subtype or "", -1) for subtype in subtypes], dtype=np.int64)
+    classes = [_SUBTYPES.get((subtype or "").strip().lower(), -1) for subtype in subtypes]
+    of_positive = np.array(classes, dtype=np.int64)
     return np.where(target == 0, 0, of_positive)
 
 
