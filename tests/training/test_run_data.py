@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from pneumoscope.core.errors import DatasetError
 from pneumoscope.data.dataset import Dataset, FileDataset
 from pneumoscope.data.open import open_dataset
 from pneumoscope.training.recipe import Recipe
@@ -43,6 +44,16 @@ def test_a_copy_of_a_test_image_neither_trains_nor_tunes(
         {"path": path, "reason": "exact copy of a tuning or test image"}
     ]
     assert row not in {*data.training.tolist(), *data.tuning.tolist()}
+
+
+def test_a_folder_that_is_not_looked_into_is_listed_unless_strict(
+    tiny: Recipe, folder: Path
+) -> None:
+    (folder / "train" / "NORMAL" / "patient 7").mkdir()
+    data = prepare(tiny, open_dataset(folder))
+    assert [left["path"] for left in data.facts["left_out"]] == ["train/NORMAL/patient 7"]
+    with pytest.raises(DatasetError, match=r"--strict.*\n.*patient 7"):
+        prepare(tiny, open_dataset(folder), strict=True)
 
 
 def with_subtypes(dataset: Dataset, words: list[str | None]) -> Dataset:

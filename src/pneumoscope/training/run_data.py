@@ -101,6 +101,8 @@ def prepare_data(
     left_out = [
         {"path": table["path"][row], "reason": reason} for row, reason in cache.failures.items()
     ] + [{"path": table["path"][int(row)], "reason": COPY_REASON} for row in copies]
+    passed_over = dataset.manifest.passed_over.items()
+    left_out += [{"path": path, "reason": reason} for path, reason in passed_over]
     facts = {
         "name": dataset.name,
         "path": str(dataset.source),
