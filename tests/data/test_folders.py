@@ -164,7 +164,7 @@ def test_a_dicom_header_tells_patient_view_age_and_sex(
         ("test/PNEUMONIA/empty.dcm", "test/PNEUMONIA/empty.dcm", None, None, None),
     ]
     assert manifest.n_unknown_patients == 2
-    assert "of 2 of 6 images the patient is unknown" in caplog.text
+    assert "the patients of 2 of 6 images are unknown" in caplog.text
 
 
 def test_one_patient_id_in_all_files_tells_nobody_apart(tmp_path: Path) -> None:

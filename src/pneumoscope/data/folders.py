@@ -120,7 +120,7 @@ def _make_manifest(root: Path, images: list[_Image], passed_over: dict[str, str]
             columns[key].append(value)
     if n_unknown:
         logger.warning(
-            "%s: of %d of %d images the patient is unknown. Each of these counts as a patient of "
+            "%s: the patients of %d of %d images are unknown. Each of these counts as a patient of "
             "its own, so two radiographs of one patient can be on both sides of a split. Give a "
             "manifest with the column patient_id where patients are known",
             name,

@@ -12,6 +12,7 @@ _NORMAL = re.compile(r"((?:NORMAL\d*-)?IM-\d+)-\d+(?:-\d+)*", re.IGNORECASE)
 _NUMBERED = re.compile(r"(NORMAL|BACTERIA|VIRUS)-(\d+)-\d+", re.IGNORECASE)
 _COPY = re.compile(r"(?: ?\(\d+\)| - copy(?: \(\d+\))?| copy(?: \d+)?)$", re.IGNORECASE)
 _SUBTYPES = {"bacteria": "bacterial", "virus": "viral"}
+_MEDMNIST = re.compile(r"(?:.*/)?pneumoniamnist\w*\.npz#.*", re.IGNORECASE)  # made of the set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,3 +44,17 @@ def parse_kermany_name(name: str) -> KermanyName | None:
         subtype = _SUBTYPES.get(match[1].lower())
         return KermanyName(patient=match[2], is_of_split=False, subtype=subtype, is_sure=True)
     return None
+
+
+def is_of_kermany(path: str, target: int | None) -> bool:
+    """Return True for a radiograph of the set, or of PneumoniaMNIST, by its name and class.
+
+    Args:
+        path: As a manifest has it.
+        target: 0 normal, 1 pneumonia. ``IM-0001-0001`` alone says little, so it counts for normals
+            only: a set whose pneumonia is called otherwise is another one.
+    """
+    if _MEDMNIST.fullmatch(path):
+        return True
+    found = parse_kermany_name(path.rpartition("/")[2])
+    return found is not None and (found.is_sure or target == 0)
