@@ -34,6 +34,7 @@ def touch(root: Path, *names: str) -> None:
         ("NORMAL2-IM-0501-0001-0002.jpeg", "NORMAL2-IM-0501", None),
         # Other cases, and copies as file managers call them.
         ("Person1_Virus_6.JPEG", "person1", "viral"),
+        ("person1_virus_6", "person1", "viral"),
         ("person1_virus_6 (1).jpeg", "person1", "viral"),
         ("person1_virus_6(2).jpeg", "person1", "viral"),
         ("im-0115-0001 - Copy.jpeg", "IM-0115", None),

@@ -32,18 +32,21 @@ def parse_kermany_name(name: str) -> KermanyName | None:
         name: Such as ``person1_bacteria_1.jpeg``, in any case, also as file managers call a copy:
             ``person1_bacteria_1 (1).jpeg``.
     """
-    stem = _COPY.sub("", name.rpartition(".")[0])
+    stem = _COPY.sub("", name.rpartition(".")[0] or name)
     if match := _PERSON.fullmatch(stem):
-        subtype = _SUBTYPES[match[2].lower()]
-        return KermanyName(
-            patient=match[1].lower(), is_of_split=True, subtype=subtype, is_sure=True
-        )
-    if match := _NORMAL.fullmatch(stem):
-        return KermanyName(patient=match[1].upper(), is_of_split=True, subtype=None, is_sure=False)
-    if match := _NUMBERED.fullmatch(stem):
-        subtype = _SUBTYPES.get(match[1].lower())
-        return KermanyName(patient=match[2], is_of_split=False, subtype=subtype, is_sure=True)
-    return None
+        patient, word, is_of_split = match[1].lower(), match[2], True
+    elif match := _NORMAL.fullmatch(stem):
+        patient, word, is_of_split = match[1].upper(), "", True
+    elif match := _NUMBERED.fullmatch(stem):
+        patient, word, is_of_split = match[2], match[1], False
+    else:
+        return None
+    return KermanyName(
+        patient=patient,
+        is_of_split=is_of_split,
+        subtype=_SUBTYPES.get(word.lower()),
+        is_sure=bool(word),
+    )
 
 
 def is_of_kermany(path: str, target: int | None) -> bool:

@@ -13,7 +13,6 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset, read_partial
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
-from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -163,7 +162,7 @@ def _is_behind_meta(tag: int, vr: str | None, length: int) -> bool:
     return tag >> 16 != 2
 
 
-def _is_behind_facts(tag: BaseTag, vr: str | None, length: int) -> bool:
+def _is_behind_facts(tag: int, vr: str | None, length: int) -> bool:
     return tag > _FACTS[-1]
 
 
