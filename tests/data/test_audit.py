@@ -216,6 +216,23 @@ def test_in_split_folders_equal_names_in_two_splits_are_two_patients(tmp_path: P
     assert report.n_patients == 6
 
 
+def test_what_is_passed_over_and_unknown_patients_are_notes(tmp_path: Path) -> None:
+    for seed, split in enumerate(("train", "test")):
+        for target, label in enumerate(("NORMAL", "PNEUMONIA")):
+            folder = tmp_path / split / label
+            (folder / "patient 7").mkdir(parents=True)
+            (folder / "a.png").write_bytes(encode(draw_chest(10 * target + seed)))
+    report = audit(open_dataset(tmp_path))
+    assert report.problems == ()
+    assert [(note.key, note.n) for note in report.notes] == [
+        ("unknown_patients", 4),
+        ("passed_over", 4),
+    ]
+    found = json.loads(json.dumps(report.to_dict()))
+    assert found["passed_over"][0]["path"] == "train/NORMAL/patient 7"
+    assert found["n_unknown_patients"] == 4
+
+
 @pytest.mark.parametrize(
     ("split", "origin", "is_problem"),
     [

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from pneumoscope.core.errors import DatasetError
 from pneumoscope.data.folders import list_folders, parse_name
+from pneumoscope.data.manifest import refuse_passed_over
 
 
 def touch(root: Path, *names: str) -> None:
@@ -29,14 +32,38 @@ def touch(root: Path, *names: str) -> None:
         ("IM-0115-0001-0002.jpeg", "IM-0115", None),
         ("NORMAL2-IM-1427-0001.jpeg", "NORMAL2-IM-1427", None),
         ("NORMAL2-IM-0501-0001-0002.jpeg", "NORMAL2-IM-0501", None),
-        # Not that naming: each image is a patient of its own.
-        ("person1.jpeg", "PNEUMONIA/person1.jpeg", None),
-        ("0001.png", "PNEUMONIA/0001.png", None),
-        ("my_person1_bacteria_1.jpeg", "PNEUMONIA/my_person1_bacteria_1.jpeg", None),
+        # Other cases, and copies as file managers call them.
+        ("Person1_Virus_6.JPEG", "person1", "viral"),
+        ("person1_virus_6", "person1", "viral"),
+        ("person1_virus_6 (1).jpeg", "person1", "viral"),
+        ("person1_virus_6(2).jpeg", "person1", "viral"),
+        ("im-0115-0001 - Copy.jpeg", "IM-0115", None),
+        ("IM-0115-0001 copy 2.jpeg", "IM-0115", None),
     ],
 )
 def test_names_tell_patient_and_subtype(name: str, patient: str, subtype: str | None) -> None:
     assert parse_name(name, split="test", label="PNEUMONIA") == (f"test/{patient}", subtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "patient", "subtype"),
+    [
+        ("BACTERIA-1008087-0001.jpeg", "1008087", "bacterial"),
+        ("VIRUS-1008087-0002.jpeg", "1008087", "viral"),
+        ("NORMAL-1003233-0001.jpeg", "1003233", None),
+        ("bacteria-1008087-0003 (1).jpg", "1008087", "bacterial"),
+        # Not the set's naming.
+        ("person1.jpeg", None, None),
+        ("0001.png", None, None),
+        ("chest (1).png", None, None),
+        ("my_person1_bacteria_1.jpeg", None, None),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_numbers_of_mendeleys_third_version_are_one_childs_in_every_split(
+    split: str, name: str, patient: str | None, subtype: str | None
+) -> None:
+    assert parse_name(name, split=split, label="PNEUMONIA") == (patient, subtype)
 
 
 def test_only_pneumonia_has_a_subtype() -> None:
@@ -62,12 +89,90 @@ def test_case_hidden_files_and_suffixes(tmp_path: Path, caplog: pytest.LogCaptur
     touch(tmp_path, "Train/Normal/b.PNG", "Train/Normal/a.dcm", "Train/pneumonia/c.bmp")
     touch(tmp_path, "Train/Normal/.DS_Store", "Train/Normal/._b.png", "__MACOSX/train/x.png")
     touch(tmp_path, "Train/Normal/__MACOSX/b.png", "Train/Normal/notes.txt", ".git/config")
-    assert list_folders(tmp_path).table["path"].to_list() == [
+    touch(tmp_path, "Train/Normal/Thumbs.db", "Train/pneumonia/Doe^Jane/c.png")
+    manifest = list_folders(tmp_path)
+    assert manifest.table["path"].to_list() == [
         "Train/Normal/a.dcm",
         "Train/Normal/b.PNG",
         "Train/pneumonia/c.bmp",
     ]
-    assert "1 entries are not named as images" in caplog.text
+    assert list(manifest.passed_over) == ["Train/Normal/notes.txt", "Train/pneumonia/Doe^Jane"]
+    assert "Train/Normal: passed over: 1 other file." in caplog.text
+    assert "Train/pneumonia: passed over: 1 folder." in caplog.text
+    assert "Jane" not in caplog.text
+    with pytest.raises(DatasetError, match=r"--strict.*(\n.*){2}Jane: a folder"):
+        refuse_passed_over(manifest)
+
+
+PREAMBLE = b"\0" * 128 + b"DICM"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_image"),
+    [
+        ("IM00001", PREAMBLE, True),
+        ("1.2.840.10008.7", PREAMBLE, True),
+        ("DICOMDIR", PREAMBLE, False),
+        ("a.jfif", b"\xff\xd8\xff\xe0", True),
+        ("a", b"\x89PNG\r\n\x1a\n", True),
+        ("a.dib", b"BM\x36\0\0\0\0\0\0\0", True),
+        ("a.txt", b"BMI of each patient", False),
+        ("a.csv", b"path,target", False),
+    ],
+)
+def test_a_file_of_another_suffix_is_an_image_by_its_first_bytes(
+    tmp_path: Path, name: str, content: bytes, is_image: bool
+) -> None:
+    touch(tmp_path, "train/NORMAL/b.png", "train/PNEUMONIA/c.png")
+    (tmp_path / "train" / "NORMAL" / name).write_bytes(content)
+    assert (f"train/NORMAL/{name}" in list_folders(tmp_path).table["path"].to_list()) is is_image
+
+
+def write_dicom(path: Path, patient_id: str | None, **tags: str) -> None:
+    """Write a file with a header and pixels that nobody should have to read."""
+    file = Dataset()
+    file.file_meta = FileMetaDataset()
+    file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    file.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    file.PatientID = patient_id
+    for keyword, value in tags.items():
+        setattr(file, keyword, value)
+    file.PixelData = bytes(16)
+    file["PixelData"].VR = "OW"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.save_as(path, enforce_file_format=True)
+
+
+def test_a_dicom_header_tells_patient_view_age_and_sex(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tags = {"ViewPosition": "PA", "PatientAge": "055Y", "PatientSex": "F"}
+    write_dicom(tmp_path / "train" / "NORMAL" / "1.dcm", "A 7", **tags)
+    write_dicom(tmp_path / "train" / "PNEUMONIA" / "IM1", "A 8")
+    write_dicom(tmp_path / "train" / "PNEUMONIA" / "person1_virus_1.dcm", "")
+    write_dicom(tmp_path / "train" / "PNEUMONIA" / "x.dcm", "Anonymous")
+    write_dicom(tmp_path / "test" / "NORMAL" / "1.dcm", "A 7")
+    touch(tmp_path, "test/PNEUMONIA/empty.dcm")
+    manifest = list_folders(tmp_path)
+    names = ("path", "patient_id", "view_position", "age_years", "sex")
+    assert manifest.table.select(names).rows() == [
+        ("train/NORMAL/1.dcm", "A 7", "PA", 55, "F"),
+        ("train/PNEUMONIA/IM1", "A 8", None, None, None),
+        ("train/PNEUMONIA/person1_virus_1.dcm", "train/person1", None, None, None),
+        ("train/PNEUMONIA/x.dcm", "train/PNEUMONIA/x.dcm", None, None, None),
+        ("test/NORMAL/1.dcm", "A 7", None, None, None),  # the same patient, in another split
+        ("test/PNEUMONIA/empty.dcm", "test/PNEUMONIA/empty.dcm", None, None, None),
+    ]
+    assert manifest.n_unknown_patients == 2
+    assert "the patients of 2 of 6 images are unknown" in caplog.text
+
+
+def test_one_patient_id_in_all_files_tells_nobody_apart(tmp_path: Path) -> None:
+    for name in ("train/NORMAL/a.dcm", "train/PNEUMONIA/b.dcm"):
+        write_dicom(tmp_path / name, "STUDY12")
+    manifest = list_folders(tmp_path)
+    assert (manifest.n_patients, manifest.n_unknown_patients) == (2, 2)
 
 
 def test_equal_names_in_two_classes_are_two_patients(tmp_path: Path) -> None:
@@ -84,7 +189,7 @@ def test_a_missing_class_folder_is_named(tmp_path: Path) -> None:
 def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "train/NORMAL/a.png", "train/PNEUMONIA/notes.txt", "train/PNEUMONIA/.b.png")
     with pytest.raises(
-        DatasetError, match=r"train/PNEUMONIA: has no images \(1 entries .*Put files in it"
+        DatasetError, match=r"train/PNEUMONIA: has no images \(.*1 other file\).*Put .* in it"
     ):
         list_folders(tmp_path)
 
@@ -126,7 +231,8 @@ def test_no_stat_call_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_kermany_set_has_the_published_counts(real_data: Path) -> None:
-    table = list_folders(real_data).table
+    manifest = list_folders(real_data)
+    table = manifest.table
     assert Counter(table.select("split", "target").rows()) == {
         ("train", 0): 1341,
         ("train", 1): 3875,
@@ -146,3 +252,4 @@ def test_the_kermany_set_has_the_published_counts(real_data: Path) -> None:
     patients = table.group_by("split").agg(pl.col("patient_id").n_unique())
     assert dict(patients.iter_rows()) == {"train": 2846, "val": 15, "test": 427}
     assert table["patient_id"].n_unique() == 2846 + 15 + 427
+    assert (manifest.n_unknown_patients, manifest.passed_over) == (0, {})

@@ -150,8 +150,12 @@ def draw_by_definition(rows: list[Row], *, fraction: float, salt: str) -> set[st
     for patient, of_patient in kinds.items():
         commonest, n = min(Counter(of_patient).items(), key=lambda item: (-item[1], item[0]))
         strata[commonest, n / len(of_patient) < 0.75].append(patient)
+    pools = defaultdict(list)
+    for (commonest, is_mixed), members in strata.items():
+        is_small = fraction * len(members) < 2
+        pools[(commonest[0],) if is_small else (commonest, is_mixed)] += members
     chosen: set[str] = set()
-    for members in strata.values():
+    for members in pools.values():
         members.sort(key=lambda name: hashlib.sha256(f"{salt}:{name}".encode()).digest())
         wanted = fraction * sum(len(kinds[name]) for name in members)
         taken = [sum(len(kinds[name]) for name in members[:n]) for n in range(len(members) + 1)]
@@ -175,6 +179,16 @@ def test_the_draw_follows_its_definition(seed: int) -> None:
     assert patients(manifest, roles.tuning) == draw_by_definition(
         rows, fraction=0.23, salt=str(seed)
     )
+
+
+@pytest.mark.parametrize("per_organism", [5, 6, 14])
+def test_rare_subtypes_tune_as_often_as_their_target_does(per_organism: int) -> None:
+    rows: list[Row] = []
+    for i in range(40 * per_organism):
+        rows += [(f"n{i}", "train", 0, None), (f"p{i}", "train", 1, f"organism {i % 40}")]
+    tuning = assign_roles(build(rows)).tuning
+    counts = Counter(build(rows).table["target"].gather(tuning).to_list())
+    assert counts == {0: 4 * per_organism, 1: 4 * per_organism}
 
 
 def test_the_share_is_the_nearest_that_whole_patients_allow() -> None:

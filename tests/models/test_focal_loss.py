@@ -36,10 +36,12 @@ def test_gamma_zero_and_alpha_half_is_half_of_cross_entropy() -> None:
     assert half.item() == pytest.approx(weighted_bce(logit, target, (1, 1)).item() / 2, rel=1e-6)
 
 
-def test_far_off_logits_have_a_finite_loss_and_slope() -> None:
-    logit = torch.tensor([-200.0, 200.0, -200.0, 200.0], requires_grad=True)
-    loss = focal_loss(logit, torch.tensor([0.0, 0, 1, 1]), gamma=2, alpha=0.25)
+@pytest.mark.parametrize("gamma", [0, 0.01, 0.5, 0.99, 1, 2])
+@pytest.mark.parametrize("size", [20.0, 200.0])
+def test_far_off_logits_have_a_finite_loss_and_slope(gamma: float, size: float) -> None:
+    logit = torch.tensor([-size, size, -size, size], requires_grad=True)
+    loss = focal_loss(logit, torch.tensor([0.0, 0, 1, 1]), gamma=gamma, alpha=0.25)
     loss.backward()
-    assert loss.item() == pytest.approx((0.75 * 200 + 0.25 * 200) / 4)
+    assert loss.item() == pytest.approx((0.75 * size + 0.25 * size) / 4)
     assert torch.isfinite(logit.grad).all()
     assert torch.allclose(logit.grad, torch.tensor([0, 0.75, -0.25, 0]) / 4)

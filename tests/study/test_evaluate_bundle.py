@@ -113,3 +113,13 @@ def test_an_unreadable_radiograph_is_left_out_and_told(
     assert evaluation.data.n == 23
     with pytest.raises(DatasetError, match="0.png"):
         evaluate_bundle(bundle, dataset, out=tmp_path / "strict", strict=True, show_progress=False)
+
+
+def test_strict_refuses_what_is_passed_over_before_test_is_read(
+    bundle_path: Path, dataset_path: Path, tmp_path: Path
+) -> None:
+    (dataset_path / "test" / "NORMAL" / "patient 7").mkdir()
+    dataset, bundle = open_dataset(dataset_path), open_bundle(bundle_path)
+    with pytest.raises(DatasetError, match="--strict.*\n.*patient 7"):
+        evaluate_bundle(bundle, dataset, out=tmp_path / "out", strict=True, show_progress=False)
+    assert not (tmp_path / "out").exists()

@@ -300,20 +300,6 @@ def test_an_unreadable_file_is_listed_and_left_out_unless_strict(
         train(change(tiny, epochs=1), dataset, tmp_path / "strict", strict=True)
 
 
-def test_a_copy_of_a_test_image_does_not_train(tiny: Recipe, tmp_path: Path) -> None:
-    root = make_folders(tmp_path / "data")
-    copied = (root / "test" / "NORMAL" / "N0.png").read_bytes()
-    (root / "train" / "NORMAL" / "another-name.png").write_bytes(copied)
-    run = train(change(tiny, epochs=1), open_dataset(root), tmp_path / "run")
-    reasons = {left["path"]: left["reason"] for left in run.facts["data"]["left_out"]}
-    dataset_rows = open_dataset(root).manifest.table
-    tuning = roles_of(tiny, open_dataset(root)).tuning
-    in_tuning = "train/NORMAL/another-name.png" in dataset_rows["path"][tuning.tolist()].to_list()
-    assert in_tuning or reasons == {
-        "train/NORMAL/another-name.png": "exact copy of a tuning or test image"
-    }
-
-
 def test_changed_radiographs_are_not_resumed_on(
     tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

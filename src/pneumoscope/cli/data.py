@@ -169,13 +169,18 @@ def _print_audit(report: "AuditReport") -> None:
             finding.title, found if finding.n else "none", finding.severity if finding.n else ""
         )
     console.print(table)
-    for item in report.unreadable[:10]:
-        typer.echo(f"{item.image.path}: {item.reason}")
-    if len(report.unreadable) > 10:
-        typer.echo(f"and {len(report.unreadable) - 10:,} more (--json lists all)")
+    _print_reasons([(item.image.path, item.reason) for item in report.unreadable])
+    _print_reasons([(item.path, item.reason) for item in report.passed_over])
     n = len(report.problems)
     verdict = f"{n} problem{'s' if n != 1 else ''} to mend." if n else "No problem found."
     typer.echo(f"{report.n_images:,} images in {report.seconds:.1f} s. {verdict}")
+
+
+def _print_reasons(reasons: list[tuple[str, str]]) -> None:
+    for path, reason in reasons[:10]:
+        typer.echo(f"{path}: {reason}")
+    if len(reasons) > 10:
+        typer.echo(f"and {len(reasons) - 10:,} more (--json lists all)")
 
 
 def _print_origin(origins: "dict[str, int] | tuple[str, ...]") -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pneumoscope.cli.options import StrictOption
+
 if TYPE_CHECKING:
     from pneumoscope.report.results import Evaluation
 
@@ -37,9 +39,7 @@ def evaluate(
             file_okay=False,
         ),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="An unreadable image is an error.")
-    ] = False,
+    strict: StrictOption = False,
 ) -> None:
     """Measure a run or a bundle on the test split, once, and write the reading down.
 

@@ -22,7 +22,12 @@ ChangesOption = Annotated[
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
 StrictOption = Annotated[
-    bool, typer.Option("--strict", help="Refuse a dataset with an unreadable radiograph.")
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse a dataset with an unreadable radiograph, or other files and folders among "
+        "its images.",
+    ),
 ]
 
 _STOPPED = 130  # 128 and SIGINT's number: what a shell expects after Ctrl-C

@@ -18,6 +18,7 @@ from pneumoscope.data.audit_report import (
     DuplicateGroup,
     ImageRef,
     MixedOrigin,
+    PassedOver,
     StraddlingPatient,
     Unreadable,
 )
@@ -103,6 +104,11 @@ def audit(
         inverted=refs.many(r for r, look in enumerate(looks) if look.picture in inverted),
         colour=refs.many(r for r, look in enumerate(looks) if look.is_colour),
         n_unknown_targets=table["target"].null_count(),
+        n_unknown_patients=dataset.manifest.n_unknown_patients,
+        passed_over=tuple(
+            PassedOver(path=path, reason=reason)
+            for path, reason in dataset.manifest.passed_over.items()
+        ),
     )
 
 

@@ -17,6 +17,8 @@ FindingKey = Literal[
     "inverted",
     "colour",
     "unknown_targets",
+    "unknown_patients",
+    "passed_over",
 ]
 
 
@@ -36,6 +38,14 @@ class Unreadable:
     """An image that could not be decoded."""
 
     image: ImageRef
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """What lies among the images and is no row of the dataset."""
+
+    path: str  # from the dataset's root
     reason: str
 
 
@@ -119,6 +129,8 @@ class AuditReport:
     inverted: tuple[ImageRef, ...]
     colour: tuple[ImageRef, ...]
     n_unknown_targets: int
+    n_unknown_patients: int
+    passed_over: tuple[PassedOver, ...]
 
     @property
     def duplicates(self) -> tuple[DuplicateGroup, ...]:
@@ -156,6 +168,8 @@ class AuditReport:
             "inverted": len(self.inverted),
             "colour": len(self.colour),
             "unknown_targets": self.n_unknown_targets,
+            "unknown_patients": self.n_unknown_patients,
+            "passed_over": len(self.passed_over),
         }
         return tuple(
             Finding(
@@ -194,6 +208,8 @@ class AuditReport:
             "inverted": [asdict(image) for image in self.inverted],
             "colour": [asdict(image) for image in self.colour],
             "n_unknown_targets": self.n_unknown_targets,
+            "n_unknown_patients": self.n_unknown_patients,
+            "passed_over": [asdict(item) for item in self.passed_over],
         }
 
 
@@ -284,5 +300,22 @@ _CHECKS: tuple[tuple[FindingKey, Severity, str, str, str], ...] = (
         "Unknown targets",
         "images",
         "They are neither trained on nor evaluated.",
+    ),
+    (
+        "unknown_patients",
+        "note",
+        "Unknown patients",
+        "images",
+        "Nothing tells whose they are, so each counts as a patient of its own: two radiographs of "
+        "one patient can be on both sides of a split, and intervals come out too narrow. Give a "
+        "manifest with patient_id.",
+    ),
+    (
+        "passed_over",
+        "note",
+        "Passed over",
+        "items",
+        "Files among the images that are none, and folders that are not looked into. Move them "
+        "away, or list the radiographs in a manifest.",
     ),
 )

@@ -2,11 +2,14 @@
 
 import logging
 import os
-import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from pneumoscope.core.errors import DatasetError
+from pneumoscope.data.dicom_headers import read_headers
+from pneumoscope.data.kermany_names import parse_kermany_name
 from pneumoscope.data.manifest import SPLITS, Manifest, make_manifest
+from pneumoscope.imaging.first_bytes import is_dicom, is_picture, read_first_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -16,12 +19,25 @@ IMAGE_SUFFIXES = frozenset(
     (".jpeg", ".jpg", ".png", ".bmp", ".dcm", ".dicom", ".tif", ".tiff", ".gif", ".webp", ".pgm")
 )
 
-# The Kermany set's names: person23_bacteria_77, person1_virus_6_1 (one file has a last part more);
-# IM-0115-0001, IM-0501-0001-0002, NORMAL2-IM-1427-0001. What counts the images of one patient
-# stands after the part that names the patient.
-_PERSON = re.compile(r"(person\d+)_(bacteria|virus)_\d+(?:_\d+)*")
-_NORMAL = re.compile(r"((?:NORMAL\d*-)?IM-\d+)-\d+(?:-\d+)*")
-_SUBTYPES = {"bacteria": "bacterial", "virus": "viral"}
+_DICOM_SUFFIXES = (".dcm", ".dicom")
+_FOLDER = "a folder within a class folder, which is not looked into"
+_NO_IMAGE = "no image: its first bytes are not those of one"
+_NO_LOSS = ("thumbs.db", "desktop.ini", "dicomdir")  # beside images; in lower case
+_COLUMNS = (
+    *("path", "target", "patient_id", "split", "subtype"),
+    *("view_position", "age_years", "sex"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """One image file of a class folder."""
+
+    name: str
+    split: str
+    label: str
+    path: str  # from the root, with /
+    is_dicom: bool  # by its suffix, or else by its first bytes
 
 
 def has_split_folders(root: Path) -> bool:
@@ -33,53 +49,87 @@ def list_folders(root: Path) -> Manifest:
     """List a dataset of split folders; no image is decoded.
 
     Folder names may be in either case, any of the splits may be missing, hidden files and
-    ``__MACOSX`` are passed over. Patients and subtypes are read from names as the Kermany set has
-    them, and are scoped by split, as its numbering is: ``train/person1`` and ``test/person1`` are
-    two children. Under any other naming each image counts as a patient of its own, which cannot
-    keep two images of one patient together: give a manifest where the patients are known.
+    ``__MACOSX`` are passed over. A file whose suffix is not that of an image is one where its first
+    bytes say so. Whatever else lies in a class folder is passed over too, folders among it, and
+    named in the manifest's ``passed_over``.
+
+    A DICOM file's header tells its patient, view, age and sex. Otherwise patient and subtype are
+    read from names as the Kermany set has them, and are scoped by split where its numbering is:
+    ``train/person1`` and ``test/person1`` are two children. Where neither tells the patient, the
+    image counts as a patient of its own, which cannot keep two images of one patient together: a
+    warning says of how many that is so. Give a manifest where the patients are known.
 
     Raises: DatasetError: there is no split folder, or one lacks a class or has no image in it.
     """
     splits = _named_folders(root, SPLITS)
     if not splits:
         raise DatasetError(f"{root}: has no folder train, val or test.")
-    columns: dict[str, list[object]] = {
-        key: [] for key in ("path", "target", "patient_id", "split", "subtype")
-    }
+    images: list[_Image] = []
+    passed_over: dict[str, str] = {}
     for split, split_folder in splits.items():
         classes = _named_folders(root / split_folder, tuple(CLASSES))
-        for label, target in CLASSES.items():
+        for label in CLASSES:
             folder = f"{split_folder}/{classes.get(label, label)}"
             if label not in classes:
                 raise DatasetError(
                     f"{root / folder}: this folder is missing. Each of train, val and test that "
                     f"is there needs both, {' and '.join(CLASSES)}: add it, or remove the split."
                 )
-            for name in _image_names(root / folder):
-                patient, subtype = parse_name(name, split=split, label=label)
-                columns["path"].append(f"{folder}/{name}")
-                columns["target"].append(target)
-                columns["patient_id"].append(patient)
-                columns["split"].append(split)
-                columns["subtype"].append(subtype)
-    return make_manifest(columns, root=root, name=root.resolve().name)
+            names, others = _list_class(root / folder)
+            images += [
+                _Image(name, split, label, f"{folder}/{name}", has_header)
+                for name, has_header in names.items()
+            ]
+            passed_over |= {f"{folder}/{name}": reason for name, reason in others.items()}
+    return _make_manifest(root, images, passed_over)
 
 
-def parse_name(name: str, *, split: str, label: str) -> tuple[str, str | None]:
-    """Return the patient and the subtype (or None) that a file's name tells.
+def parse_name(name: str, *, split: str, label: str) -> tuple[str | None, str | None]:
+    """Return the patient and the subtype that a file's name tells; None for what it doesn't.
 
     Args:
         name: The file's name, such as ``person1_bacteria_1.jpeg``.
         split: "train", "val" or "test": it scopes the patient.
         label: "NORMAL" or "PNEUMONIA": only pneumonia has a subtype.
     """
-    stem = name.rpartition(".")[0]
-    if match := _PERSON.fullmatch(stem):
-        return f"{split}/{match[1]}", _SUBTYPES[match[2]] if CLASSES[label] else None
-    if match := _NORMAL.fullmatch(stem):
-        return f"{split}/{match[1]}", None
-    # The class and the suffix too: both classes of many sets are numbered 0001.png, 0002.png, ...
-    return f"{split}/{label}/{name}", None
+    found = parse_kermany_name(name)
+    if found is None:
+        return None, None
+    patient = f"{split}/{found.patient}" if found.is_of_split else found.patient
+    return patient, found.subtype if CLASSES[label] else None
+
+
+def _make_manifest(root: Path, images: list[_Image], passed_over: dict[str, str]) -> Manifest:
+    """Return the manifest; tell of unknown patients."""
+    name = root.resolve().name
+    headers = read_headers(root, [image.path for image in images if image.is_dicom])
+    columns: dict[str, list[object]] = {key: [] for key in _COLUMNS}
+    n_unknown = 0
+    for image in images:
+        patient, subtype = parse_name(image.name, split=image.split, label=image.label)
+        facts = headers.get(image.path)
+        if facts is not None and facts.patient_id is not None:
+            patient = facts.patient_id  # the hospital's own: of one patient in whatever split
+        if patient is None:
+            n_unknown += 1
+            # The class and the suffix too: both classes of many sets are numbered 0001.png, ...
+            patient = f"{image.split}/{image.label}/{image.name}"
+        stated = (None,) * 3 if facts is None else (facts.view_position, facts.age_years, facts.sex)
+        row = (image.path, CLASSES[image.label], patient, image.split, subtype, *stated)
+        for key, value in zip(_COLUMNS, row, strict=True):
+            columns[key].append(value)
+    if n_unknown:
+        logger.warning(
+            "%s: the patients of %d of %d images are unknown. Each of these counts as a patient of "
+            "its own, so two radiographs of one patient can be on both sides of a split. Give a "
+            "manifest with the column patient_id where patients are known",
+            name,
+            n_unknown,
+            len(images),
+        )
+    return make_manifest(
+        columns, root=root, name=name, passed_over=passed_over, n_unknown_patients=n_unknown
+    )
 
 
 def _named_folders(root: Path, names: tuple[str, ...]) -> dict[str, str]:
@@ -99,29 +149,52 @@ def _named_folders(root: Path, names: tuple[str, ...]) -> dict[str, str]:
     return {name: found[name] for name in names if name in found}
 
 
-def _image_names(folder: Path) -> list[str]:
-    """Return the folder's images, sorted. Judged by name alone: no stat call a file."""
+def _list_class(folder: Path) -> tuple[dict[str, bool], dict[str, str]]:
+    """Return the folder's images, sorted, with whether each is DICOM; and why others are none.
+
+    A known suffix decides without a stat call: a hundred thousand files are listed in a second.
+    """
+    images: dict[str, bool] = {}
+    others: dict[str, str] = {}
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
-    images = sorted(name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
-    n_others = len(names) - len(images)
-    if n_others:
-        logger.warning("%s: %d entries are not named as images; passed over", folder, n_others)
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            name = entry.name
+            if name.startswith((".", "__MACOSX")) or name.lower() in _NO_LOSS:
+                continue
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in IMAGE_SUFFIXES:
+                images[name] = suffix in _DICOM_SUFFIXES
+            elif entry.is_dir():
+                others[name] = _FOLDER
+            else:
+                first = read_first_bytes(folder / name)
+                if is_dicom(first) or is_picture(first):
+                    images[name] = is_dicom(first)
+                else:
+                    others[name] = _NO_IMAGE
     if not images:
         raise DatasetError(
             f"{folder}: has no images"
-            + (f" ({n_others} entries are not named as images)" if n_others else "")
-            + f". Put files in it that end in {', '.join(sorted(IMAGE_SUFFIXES))}, "
-            "or remove the split."
+            + (f" (passed over: {_count(others)})" if others else "")
+            + ". Put JPEG, PNG, BMP, WebP or DICOM files directly in it, give a manifest "
+            "(path,target,patient_id,split), or remove the split."
         )
-    try:
-        "\n".join(images).encode()
-    except UnicodeEncodeError as error:
-        bad = next(name for name in images if not _is_unicode(name))
-        raise DatasetError(
-            f"{folder}: the file name {ascii(bad)} is not UTF-8. Rename it."
-        ) from error
-    return images
+    if others:
+        logger.warning(
+            "%s: passed over: %s. `pneumoscope data audit` names them", folder, _count(others)
+        )
+    bad = next((name for name in images if not _is_unicode(name)), None)
+    if bad is not None:
+        raise DatasetError(f"{folder}: the file name {ascii(bad)} is not UTF-8. Rename it.")
+    # No JSON can hold such a name as it is.
+    return images, {name if _is_unicode(name) else ascii(name): why for name, why in others.items()}
+
+
+def _count(others: dict[str, str]) -> str:
+    """Count what is passed over, without names: they may be those of patients."""
+    n_folders = sum(reason == _FOLDER for reason in others.values())
+    counts = {"other file": len(others) - n_folders, "folder": n_folders}
+    return " and ".join(f"{n:,} {what}{'s' * (n > 1)}" for what, n in counts.items() if n)
 
 
 def _is_unicode(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def mark_generated(manifest: Manifest) -> Manifest:
         len(noted),
     )
     origin = manifest.table["origin"].clone().scatter(noted, "generated")
-    return Manifest(manifest.table.with_columns(origin), manifest.root, manifest.name)
+    return replace(manifest, table=manifest.table.with_columns(origin))
 
 
 def read_sample_facts(path: Path) -> dict[str, Any] | None:

@@ -4,13 +4,13 @@ import json
 import logging
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import polars as pl
 
-from pneumoscope.core.errors import ManifestError
+from pneumoscope.core.errors import DatasetError, ManifestError
 from pneumoscope.core.files import open_atomically
 from pneumoscope.core.types import Origin
 
@@ -58,6 +58,9 @@ class Manifest:
     table: pl.DataFrame
     root: Path  # the folder that the paths start from
     name: str  # what people call the dataset
+    # What lies among the images and is in no row: path from ``root`` -> why.
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+    n_unknown_patients: int = 0  # rows that count as a patient of their own, as nothing tells whose
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -74,7 +77,14 @@ class Manifest:
         return self.table["patient_id"].n_unique()
 
 
-def make_manifest(columns: Mapping[str, Sequence[Any]], *, root: Path, name: str) -> Manifest:
+def make_manifest(
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    root: Path,
+    name: str,
+    passed_over: Mapping[str, str] | None = None,
+    n_unknown_patients: int = 0,
+) -> Manifest:
     """Build a manifest from columns that are known to be right.
 
     Args:
@@ -82,9 +92,26 @@ def make_manifest(columns: Mapping[str, Sequence[Any]], *, root: Path, name: str
             column of `COLUMNS`. Missing ones become null, a missing ``origin`` becomes "real".
         root: The folder that the paths start from.
         name: What people call the dataset.
+        passed_over: See `Manifest`.
+        n_unknown_patients: See `Manifest`.
     """
     table = pl.DataFrame({key: pl.Series(values) for key, values in columns.items()})
-    return Manifest(_complete(table), root, name)
+    return Manifest(_complete(table), root, name, passed_over or {}, n_unknown_patients)
+
+
+def refuse_passed_over(manifest: Manifest) -> None:
+    """Refuse a dataset among whose images lies what is in no row, as --strict asks for.
+
+    Raises: DatasetError: there is some; names the first ten.
+    """
+    others = manifest.passed_over
+    if others:
+        listed = "".join(f"\n  {path}: {why}" for path, why in list(others.items())[:10])
+        more = f"\n  and {len(others) - 10:,} more" if len(others) > 10 else ""
+        raise DatasetError(
+            f"{manifest.name}: {len(others):,} files or folders among its images are passed over; "
+            f"--strict refuses them. Move them away, or give a manifest:{listed}{more}"
+        )
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -96,7 +96,9 @@ def open_medmnist(path: Path) -> ArrayDataset:
         columns["target"] += labels.tolist()
         columns["patient_id"] += [f"{split}/{index}" for index in range(n_images)]
         columns["split"] += [split] * n_images
-    manifest = make_manifest(columns, root=path.parent, name=path.stem)
+    manifest = make_manifest(
+        columns, root=path.parent, name=path.stem, n_unknown_patients=len(columns["path"])
+    )
     return ArrayDataset(manifest, archive=path)
 
 

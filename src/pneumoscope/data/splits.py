@@ -19,6 +19,7 @@ Role = Literal["training", "tuning", "test"]
 _ROW = "row"
 _KIND = ("target", "subtype")
 _STRATUM = (*_KIND, "is_mixed")
+_MIN_DRAWN = 2  # patients: a stratum that would give fewer is drawn with others like it
 _ONLY_TRAIN = (
     "Every image in it is generated: such images may only train, beside radiographs "
     "(pneumoscope train RECIPE --data RADIOGRAPHS --added THIS), and nothing is measured on them."
@@ -50,8 +51,9 @@ def assign_roles(
 
     The share is drawn within each stratum (a patient's commonest target and subtype, and whether
     its images are mixed): patients are ordered by a hash of their id, and taken until the tuning
-    images come nearest to ``tuning_fraction`` of the stratum's. So nothing depends on the order of
-    the rows, and new patients move hardly any old one. Generated images of the official train only
+    images come nearest to ``tuning_fraction`` of the stratum's. Strata of one target of which the
+    share would be less than two patients are drawn as one. So nothing depends on the order of the
+    rows, and new patients move hardly any old one. Generated images of the official train only
     train, and the draw is the same without them.
 
     Args:
@@ -198,9 +200,15 @@ def _draw_patients(table: pl.DataFrame, *, fraction: float, salt: str) -> list[s
         ],
         dtype=pl.Binary,
     )
-    patients = patients.with_columns(keys.alias("key")).sort("key")
+    # Of forty rare organisms with five patients each none would tune: each rounds to nobody.
+    is_small = fraction * pl.len().over(_STRATUM) < _MIN_DRAWN
+    patients = (
+        patients.with_columns(keys.alias("key"), is_small.alias("is_small"))
+        .with_columns(pl.when(~pl.col("is_small")).then(name).alias(name) for name in _STRATUM[1:])
+        .sort("key")
+    )
     chosen: list[str] = []
-    for _, stratum in patients.group_by(_STRATUM, maintain_order=True):
+    for _, stratum in patients.group_by("is_small", *_STRATUM, maintain_order=True):
         n_taken = np.concatenate([[0], stratum["n_images"].to_numpy().cumsum()])
         n_patients = int(np.abs(n_taken - fraction * n_taken[-1]).argmin())
         chosen += stratum["patient_id"][:n_patients].to_list()

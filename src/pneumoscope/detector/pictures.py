@@ -8,10 +8,10 @@ from typing import Final
 
 from pneumoscope.core.errors import UsageError
 from pneumoscope.detector.prediction import Failure
+from pneumoscope.imaging.first_bytes import is_dicom, read_first_bytes
 
 SUFFIXES: Final = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".dcm", ".dicom")
 OVERLAY_SUFFIX: Final = ".overlay.png"
-_DICOM_MARK = slice(128, 132)
 
 
 def find_pictures(names: Iterable[str | Path]) -> list[Path | Failure]:
@@ -74,15 +74,7 @@ def _is_picture(path: Path) -> bool:
     name = path.name.lower()
     if name.endswith(OVERLAY_SUFFIX) or name == "dicomdir":
         return False
-    if name.endswith(SUFFIXES):
-        return True
-    try:
-        if not path.is_file():  # opening a pipe could wait for ever
-            return False
-        with path.open("rb") as file:
-            return file.read(_DICOM_MARK.stop)[_DICOM_MARK] == b"DICM"
-    except OSError:
-        return False
+    return name.endswith(SUFFIXES) or is_dicom(read_first_bytes(path))
 
 
 def _nothing(path: Path, reason: str, *, advice: str = "Check the path.") -> Failure:

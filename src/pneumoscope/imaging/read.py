@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from pneumoscope.core.types import Radiograph
+from pneumoscope.imaging.first_bytes import is_dicom
 from pneumoscope.imaging.source import MAX_PIXELS, check_scale, read_source
-
-_DICOM_MARK = slice(128, 132)  # behind the preamble (PS3.10, section 7.1)
 
 
 def read_radiograph(
@@ -35,7 +34,7 @@ def read_radiograph(
     """
     check_scale(scaled_to_px)
     data, title = read_source(source, name=name)
-    if data[_DICOM_MARK] == b"DICM":
+    if is_dicom(data):
         # Here, not above: thousands of pictures need not wait for the DICOM library.
         from pneumoscope.imaging.read_dicom import read_dicom
 

@@ -19,6 +19,7 @@ from PIL.ImageFile import ImageFile
 
 from pneumoscope.core.errors import ImageTooLargeError, RadiographError, UnreadableImageError
 from pneumoscope.core.types import Radiograph
+from pneumoscope.imaging.first_bytes import raster_kind
 from pneumoscope.imaging.jpeg import find_jpeg_end, is_filled_up, jpeg_scale, set_scale
 from pneumoscope.imaging.quiet import quiet_warnings
 from pneumoscope.imaging.source import MAX_PIXELS, check_scale, check_size, read_source
@@ -142,16 +143,10 @@ def _decode(data: bytes, title: str, max_pixels: int, scaled_to_px: int | None) 
 
 
 def _detect_format(data: bytes, title: str) -> str:
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(_PNG_SIGNATURE):
-        return "PNG"
-    if data.startswith(b"BM"):
-        return "BMP"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    if data.startswith((b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        kind = "GIF" if data.startswith(b"GIF8") else "TIFF"
+    kind = raster_kind(data)
+    if kind in _PLUGINS:
+        return kind
+    if kind is not None:
         raise UnreadableImageError(
             f"{title}: is a {kind} file, which may hold several frames, other depths or colours. "
             "Convert it to an 8-bit gray PNG, or send the DICOM file."

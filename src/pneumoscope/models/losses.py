@@ -33,6 +33,10 @@ def focal_loss(logit: Tensor, target: Tensor, *, gamma: float, alpha: float) -> 
     Source: Lin et al. (2017), ICCV, arXiv:1708.02002, equation 5.
     """
     cross_entropy = F.binary_cross_entropy_with_logits(logit.float(), target, reduction="none")
-    probability_of_target = torch.exp(-cross_entropy)
+    error = 1 - torch.exp(-cross_entropy)  # 1 - p_t
+    if gamma < 1:
+        # Such a power is infinitely steep at 0, where a sure and right answer ends up from a logit
+        # of 17 on; times the error's own slope there, which is 0, the gradient would be NaN.
+        error = error.clamp(min=torch.finfo(error.dtype).tiny)
     weight = (1 - alpha) + (2 * alpha - 1) * target
-    return (weight * (1 - probability_of_target) ** gamma * cross_entropy).mean()
+    return (weight * error**gamma * cross_entropy).mean()

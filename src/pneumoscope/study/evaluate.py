@@ -20,6 +20,7 @@ from pneumoscope.core.errors import RunError
 from pneumoscope.core.files import write_bytes, write_text
 from pneumoscope.data.cache import DecodedCache, open_cache
 from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.manifest import refuse_passed_over
 from pneumoscope.data.predictions import Predictions
 from pneumoscope.data.splits import Roles, check_roles, refuse_generated
 from pneumoscope.metrics.measure import measure_scores
@@ -107,6 +108,8 @@ def evaluate_run(
         DatasetError: a radiograph can't be read and ``strict`` is set, or none can.
         StorageError: a file can't be written.
     """
+    if strict:
+        refuse_passed_over(dataset.manifest)  # before a reading of test is written down
     subject = _settle(run, dataset, split=split, out=out)
     tuning = run.predictions("tuning")
     thresholds = thresholds_from_tuning(tuning)

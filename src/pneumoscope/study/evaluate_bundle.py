@@ -16,6 +16,7 @@ import pneumoscope
 from pneumoscope.core.errors import DatasetError, RadiographError
 from pneumoscope.data.cache import open_cache
 from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.manifest import refuse_passed_over
 from pneumoscope.data.predictions import Predictions, make_predictions
 from pneumoscope.data.progress import progress_bar
 from pneumoscope.data.splits import assign_roles, check_roles
@@ -78,6 +79,8 @@ def evaluate_bundle(
     card = bundle.card
     roles = assign_roles(dataset.manifest)
     check_roles(dataset.manifest, roles, needs=("test",))
+    if strict:
+        refuse_passed_over(dataset.manifest)
     cache = open_cache(dataset, size_px=card.size_px, show_progress=show_progress)
     fingerprint = cache.fingerprint(roles.test)
     check_folder(out, dataset=dataset.name, split="test", fingerprint=fingerprint)

@@ -3,21 +3,19 @@
 import math
 
 from pneumoscope.core.types import Estimate
-from pneumoscope.data.manifest import Manifest
 from pneumoscope.detector.card import (
     AtypicalityCard,
     BundleCard,
     CalibrationCard,
     FigureCard,
     PointCard,
-    PopulationCard,
     ResultCard,
     TrainingDataCard,
 )
 from pneumoscope.metrics.measure import measure_at, measure_scores
 from pneumoscope.report.results import METRICS_FILE, load_evaluation
+from pneumoscope.training.export_population import describe_population
 from pneumoscope.training.export_tuning import TuningChoices
-from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.run_data import RunData
 from pneumoscope.training.run_folder import RunFolder
 
@@ -59,8 +57,8 @@ def make_card(
         is_pooled_linear: The head is one linear layer on pooled maps, so that the map is CAM.
     """
     recipe, facts = run.recipe, run.facts["data"]
-    population = recipe.population
-    limits = list(population.limits) if population else []
+    population = describe_population(recipe, data)
+    limits = list(population.limits)
     if set(facts["origins"]) != {"real"}:
         limits.append(_NOT_REAL)
     added = facts.get("added")
@@ -95,30 +93,10 @@ def make_card(
             n_tuning=facts["n_tuning"],
             origins=facts["origins"],
         ),
-        population=_population(recipe, data),
+        population=population.card,
         results=() if precision == "int8" else _results(run, choices),
         limits=tuple(limits),
-        attribution=population.attribution if population else "",
-    )
-
-
-def _population(recipe: Recipe, data: RunData) -> PopulationCard:
-    """Return what the recipe says of the training radiographs, or else what the manifest knows."""
-    told = recipe.population
-    if told is not None:
-        return PopulationCard(
-            description=told.description,
-            modalities=None if told.modalities is None else tuple(told.modalities),
-            view_positions=None if told.view_positions is None else tuple(told.view_positions),
-            age_years=told.age_years,
-        )
-    manifest: Manifest = data.cache.manifest
-    table = manifest.table[data.training.tolist()]
-    views = sorted(set(table["view_position"].drop_nulls().to_list()))
-    ages = table["age_years"].drop_nulls().to_list()
-    return PopulationCard(
-        view_positions=tuple(views) or None,
-        age_years=(float(min(ages)), float(max(ages))) if ages else None,
+        attribution=population.attribution,
     )
 
 

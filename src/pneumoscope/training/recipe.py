@@ -201,6 +201,11 @@ class CalibrationRecipe(RecipePart):
 class PopulationRecipe(RecipePart):
     """What the training radiographs are. A bundle warns of input that differs."""
 
+    of: Literal["kermany"] | None = Field(
+        default=None,
+        description="The data that these words are of, known by their files' names: a bundle that "
+        "learned from others does not take them over. null: of whatever the recipe trains on.",
+    )
     description: str = Field(min_length=1, description="In words.")
     modalities: list[str] | None = Field(default=None, description="DICOM (0008,0060), if known.")
     view_positions: list[str] | None = Field(

@@ -1,5 +1,6 @@
 """Who trains and who tunes in one run, and the record of it."""
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,10 @@ from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.inference import readable_rows
 from pneumoscope.training.recipe import Recipe
 
-COPY_REASON = "exact copy of a tuning or test image"  # why a radiograph does not train
+_log = logging.getLogger(__name__)
+
+COPY_REASON = "exact copy of a tuning or test image"  # why a radiograph neither trains nor tunes
+_SUBTYPES = {"bacterial": 1, "bacteria": 1, "viral": 2, "virus": 2}  # 0 is normal
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def prepare_data(
     strict: bool,
     show_progress: bool,
 ) -> RunData:
-    """Split the dataset, decode it, and leave out what must not train.
+    """Split the dataset, decode it, and leave out what must neither train nor tune.
 
     Raises:
         SplitError: a split can't be used: empty, one class, mixed origins.
@@ -86,8 +90,10 @@ def prepare_data(
     )
     tuning = readable_rows(cache, dataset, roles.tuning, strict=strict)
     training = readable_rows(cache, dataset, roles.training, strict=strict)
+    is_test = is_copy_of(cache, tuning, roles.test)
     is_copy = is_copy_of(cache, training, np.concatenate([tuning, roles.test]))
-    copies, training = training[is_copy], training[~is_copy]
+    copies = np.concatenate([tuning[is_test], training[is_copy]])
+    tuning, training = tuning[~is_test], training[~is_copy]
     kept = Roles(training=training, tuning=tuning, test=roles.test, unused=roles.unused)
     check_roles(dataset.manifest, kept, needs=("training", "tuning"))
     table = dataset.manifest.table
@@ -95,6 +101,8 @@ def prepare_data(
     left_out = [
         {"path": table["path"][row], "reason": reason} for row, reason in cache.failures.items()
     ] + [{"path": table["path"][int(row)], "reason": COPY_REASON} for row in copies]
+    passed_over = dataset.manifest.passed_over.items()
+    left_out += [{"path": path, "reason": reason} for path, reason in passed_over]
     facts = {
         "name": dataset.name,
         "path": str(dataset.source),
@@ -107,20 +115,29 @@ def prepare_data(
         "left_out": left_out,
     }
     target = table["target"].cast(float).fill_null(float("nan")).to_numpy().astype(np.float32)
+    subtype = _subtype_classes(target, table["subtype"].to_list())
+    if recipe.training.subtype_loss_weight and not (subtype[training] > 0).any():
+        _log.warning(
+            "%s: no pneumonia radiograph of the training split has a known subtype (%s), so the "
+            "subtype loss sees normals only and teaches nothing. Fill the column subtype, or train "
+            "without it: --set training.subtype_loss_weight=0 --set network.has_subtype_head=false",
+            dataset.name,
+            ", ".join(_SUBTYPES),
+        )
     return RunData(
         cache=cache,
         training=training,
         tuning=tuning,
         target=target,
-        subtype=_subtype_classes(target, table["subtype"].to_list()),
+        subtype=subtype,
         facts=facts,
     )
 
 
 def _subtype_classes(target: NDArray[np.float32], subtypes: list[str | None]) -> NDArray[np.int64]:
     """Return (N,) class numbers: 0 normal, 1 bacterial, 2 viral, -1 where nobody knows."""
-    classes = {"bacterial": 1, "viral": 2}
-    of_positive = np.array([classes.get(subtype or "", -1) for subtype in subtypes], dtype=np.int64)
+    classes = [_SUBTYPES.get((subtype or "").strip().lower(), -1) for subtype in subtypes]
+    of_positive = np.array(classes, dtype=np.int64)
     return np.where(target == 0, 0, of_positive)
 
 
