@@ -249,6 +249,19 @@ def test_left_out_and_unknown_training_data_are_caveats(evaluated) -> None:
     assert any("1 of 51 images could not be read" in line for line in lines)
 
 
+def test_a_tuning_split_that_is_not_the_runs_own_is_a_caveat(
+    make_run, dataset, predictor, tmp_path, monkeypatch
+) -> None:
+    run = make_run(tmp_path / "run")
+    monkeypatch.setattr(evaluate, "write_results", lambda *results, **options: None)
+    told = []
+    for fingerprint in (None, "0" * 64):  # None: a run of an earlier version does not tell
+        run.facts["data"]["tuning_fingerprint"] = fingerprint
+        caveats = evaluate_run(run, dataset, split="tuning", predict=predictor(1)).caveats
+        told.append(any("can't be told from here" in line for line in caveats))
+    assert told == [False, True]
+
+
 @pytest.mark.parametrize(
     ("name", "oracle"),
     [

@@ -317,3 +317,7 @@ def test_data_agree_where_every_fingerprint_that_matters_does() -> None:
     assert not generated.is_data_of({"fingerprint": "t"})
     assert not generated.is_data_of(facts | {"added": {"fingerprint": "other"}})
     assert not plain.is_data_of({"fingerprint": "other"})
+    tuned = Expected(training="t", test="e", added=None, tuning="u", subtype="s")
+    assert tuned.is_data_of({"fingerprint": "t"})  # a run of an earlier version tells no more
+    assert not tuned.is_data_of({"fingerprint": "t", "tuning_fingerprint": "other"})
+    assert not tuned.is_data_of({"fingerprint": "t", "subtype_fingerprint": "other"})

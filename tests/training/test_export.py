@@ -265,6 +265,15 @@ def test_another_dataset_is_refused(run: RunFolder, tmp_path: Path) -> None:
         export_bundle(run, other, tmp_path / "b.onnx", show_progress=False)
 
 
+def test_a_dataset_with_another_tuning_split_is_refused(
+    run: RunFolder, dataset: Dataset, tmp_path: Path
+) -> None:
+    tuned = open_run(run.path)
+    tuned.facts["data"]["tuning_fingerprint"] = "0" * 64
+    with pytest.raises(RunError, match=r"another tuning split .* than phantoms has"):
+        export_bundle(tuned, dataset, tmp_path / "b.onnx", show_progress=False)
+
+
 @pytest.mark.parametrize(("kind", "is_told"), [("generated", True), ("repeated", False)])
 def test_generated_pictures_that_taught_it_stand_among_its_limits(
     run: RunFolder,

@@ -58,6 +58,7 @@ from pneumoscope.training.inference import predict_rows
 from pneumoscope.training.maps import map_rows
 from pneumoscope.training.run_data import roles_of
 from pneumoscope.training.run_folder import RunFolder
+from pneumoscope.training.run_state import difference_in_data
 
 _log = logging.getLogger(__name__)
 
@@ -189,12 +190,15 @@ def _is_training_data_same(
     facts = run.facts["data"]
     left_out = {item["path"] for item in facts["left_out"]}
     paths = dataset.manifest.table["path"]
-    used = [
-        row
-        for row in np.sort(np.concatenate([roles.training, roles.tuning])).tolist()
-        if paths[row] not in left_out
-    ]
-    return bool(cache.fingerprint(used) == facts["fingerprint"])
+    training, tuning = (
+        [row for row in rows.tolist() if paths[row] not in left_out]
+        for rows in (roles.training, roles.tuning)
+    )
+    now = {
+        "fingerprint": cache.fingerprint(training + tuning),
+        "tuning_fingerprint": cache.fingerprint(tuning),
+    }
+    return difference_in_data(facts, now) is None
 
 
 def check_folder(out: Path, *, dataset: str, split: EvaluatedSplit, fingerprint: str) -> None:

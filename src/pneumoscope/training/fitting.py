@@ -315,8 +315,7 @@ def _begin(
 ) -> RunFolder:
     """Write recipe.yaml and the first run.json, or take the earlier ones up."""
     if earlier is not None:
-        before, now = earlier.facts["data"]["fingerprint"], data.facts["fingerprint"]
-        check_same_radiographs(out, before=before, now=now)
+        check_same_radiographs(out, before=earlier.facts["data"], now=data.facts)
         check_same_added(earlier, data.facts.get("added"))
         # What describes the run, or decides something after training, is as it was given last.
         run = RunFolder(out, recipe=recipe, facts=earlier.facts, is_writer=is_writer)

@@ -239,8 +239,7 @@ def _begin(
 ) -> GanRun:
     """Write recipe.yaml and the first run.json, or take the earlier ones up."""
     if earlier is not None:
-        before, now = earlier.facts["data"]["fingerprint"], data.facts["fingerprint"]
-        check_same_radiographs(out, before=before, now=now)
+        check_same_radiographs(out, before=earlier.facts["data"], now=data.facts)
         return earlier
     facts: dict[str, Any] = {
         "schema": GAN_RUN_SCHEMA,

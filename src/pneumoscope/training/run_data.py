@@ -1,5 +1,7 @@
 """Who trains and who tunes in one run, and the record of it."""
 
+import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +101,7 @@ def prepare_data(
         "name": dataset.name,
         "path": str(dataset.source),
         "fingerprint": cache.fingerprint(used),
+        "tuning_fingerprint": cache.fingerprint(tuning),
         "origins": dict(sorted(Counter(table["origin"][used.tolist()].to_list()).items())),
         "n_training": len(training),
         "n_tuning": len(tuning),
@@ -107,12 +110,16 @@ def prepare_data(
         "left_out": left_out,
     }
     target = table["target"].cast(float).fill_null(float("nan")).to_numpy().astype(np.float32)
+    subtype = _subtype_classes(target, table["subtype"].to_list())
+    if recipe.training.subtype_loss_weight:
+        paths = table["path"][training.tolist()].to_list()
+        facts["subtype_fingerprint"] = _subtype_fingerprint(paths, subtype[training])
     return RunData(
         cache=cache,
         training=training,
         tuning=tuning,
         target=target,
-        subtype=_subtype_classes(target, table["subtype"].to_list()),
+        subtype=subtype,
         facts=facts,
     )
 
@@ -122,6 +129,14 @@ def _subtype_classes(target: NDArray[np.float32], subtypes: list[str | None]) ->
     classes = {"bacterial": 1, "viral": 2}
     of_positive = np.array([classes.get(subtype or "", -1) for subtype in subtypes], dtype=np.int64)
     return np.where(target == 0, 0, of_positive)
+
+
+def _subtype_fingerprint(paths: list[str], subtype: NDArray[np.int64]) -> str:
+    """Return the SHA-256 of what training radiographs teach of subtypes, whatever their order."""
+    lines = sorted(
+        json.dumps([path, kind]) for path, kind in zip(paths, subtype.tolist(), strict=True)
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def is_copy_of(
