@@ -370,6 +370,15 @@ def test_subtypes_are_on_record_where_the_loss_heeds_them(
     assert fingerprint(0.5, "viral") != fingerprint(0.5, "bacterial")
 
 
+def test_a_finished_run_is_no_result_on_other_radiographs(
+    finished: RunFolder, tiny: Recipe, tmp_path: Path
+) -> None:
+    before = (finished.path / "run.json").read_bytes()
+    with pytest.raises(RunError, match="trained on other radiographs"):
+        train(tiny, open_dataset(make_folders(tmp_path / "data")), finished.path, resume=True)
+    assert (finished.path / "run.json").read_bytes() == before
+
+
 def test_one_class_is_refused(dataset: Dataset, tiny: Recipe, tmp_path: Path) -> None:
     table = dataset.manifest.table.filter(target=1)
     single = type(dataset)(Manifest(table=table, root=dataset.manifest.root, name="one-class"))
