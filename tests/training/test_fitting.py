@@ -2,6 +2,7 @@ import csv
 import errno
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -377,6 +378,18 @@ def test_a_finished_run_is_no_result_on_other_radiographs(
     with pytest.raises(RunError, match="trained on other radiographs"):
         train(tiny, open_dataset(make_folders(tmp_path / "data")), finished.path, resume=True)
     assert (finished.path / "run.json").read_bytes() == before
+
+
+def test_time_that_a_kill_left_unwritten_counts(
+    finished: RunFolder, dataset: Dataset, tiny: Recipe, tmp_path: Path
+) -> None:
+    """A kill leaves run.json as it was written before the first epoch."""
+    killed = open_run(Path(shutil.copytree(finished.path, tmp_path / "killed")))
+    killed.facts |= {"state": "running", "seconds": 0.0}
+    killed.write_facts()
+    trained_s = sum(float(row["seconds"]) for row in history(killed))
+    run = train(tiny, dataset, killed.path, resume=True)
+    assert trained_s - 0.05 <= run.facts["seconds"] < trained_s + 5
 
 
 def test_one_class_is_refused(dataset: Dataset, tiny: Recipe, tmp_path: Path) -> None:

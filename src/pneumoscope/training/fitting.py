@@ -183,7 +183,8 @@ def _train(
     note_start(run.facts, n_epochs=len(keeper.history))
     run.write_facts()
     started_s = time.monotonic()
-    earlier_s = float(run.facts["seconds"])
+    # A kill leaves what run.json said when that start began; the epochs' own times are kept.
+    earlier_s = max(run.facts["seconds"], sum(row["seconds"] for row in keeper.history))
     try:
         if not keeper.is_finished:
             _fit_with_lightning(
