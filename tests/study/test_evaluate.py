@@ -210,14 +210,16 @@ def test_mixed_origins_and_one_class_are_refused_unread(make_run, make_dataset, 
 
 
 def test_results_on_other_data_are_not_replaced(evaluated, make_dataset, tmp_path) -> None:
-    run, _ = evaluated
-    other = open_dataset(make_dataset(tmp_path / "elsewhere", test_origin="phantom"))
+    run, evaluation = evaluated
+    folder = tmp_path / evaluation.data.name  # the same name, elsewhere
+    other = open_dataset(make_dataset(folder, test_origin="phantom"))
+    assert other.name == evaluation.data.name
     table = other.manifest.table
     assert table["origin"].n_unique() == 2
     before = (run.path / "metrics.json").read_bytes()
     n_reads = len(read_log(run.path))
     rng = np.random.default_rng(0)
-    for path in (tmp_path / "elsewhere/test").iterdir():
+    for path in (folder / "test").iterdir():
         Image.fromarray(rng.integers(0, 256, (12, 12), dtype=np.uint8)).save(path)
     with pytest.raises(RunError, match="--out"):
         evaluate_run(run, other, predict=never)

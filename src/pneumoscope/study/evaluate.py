@@ -210,12 +210,12 @@ def check_folder(out: Path, *, dataset: str, split: EvaluatedSplit, fingerprint:
     if not path.exists():
         return
     data = load_evaluation(path).data
-    is_same = data.fingerprint == fingerprint or data.name == dataset
-    if data.split != split or not is_same:
+    # A name is no proof: many datasets lie in folders of the same name.
+    if data.split != split or data.fingerprint != fingerprint:
         raise RunError(
-            f"{path}: holds results on the {data.split} split of {data.name}, which those on the "
-            f"{split} split of {dataset} would replace. Give another folder "
-            "with --out."
+            f"{path}: holds results on the {data.split} split of {data.name} (fingerprint "
+            f"{data.fingerprint[:12]}), which those on the {split} split of {dataset} "
+            f"({fingerprint[:12]}) would replace. Give another folder with --out."
         )
 
 
