@@ -81,9 +81,22 @@ def test_the_card_says_how_the_points_did_on_tuning(
     on_tuning = evaluation.point("balanced").on_tuning
     assert on_tuning["specificity"].value == 0.8
     assert (on_tuning["specificity"].low, on_tuning["specificity"].high) == (0.7, 0.87)
+    assert on_tuning["specificity"].n is None  # this card has the images that tuned, not by class
     assert evaluation.run.checkpoint_sha256 == bundle.sha256
     assert evaluation.notice is not None  # trained on phantoms, measured on real files
     assert "phantom" in evaluation.notice
+
+
+def test_a_figure_of_tuning_rests_on_its_class_alone(
+    tiny: ModuleType, dataset_path: Path, tmp_path: Path
+) -> None:
+    taught = tiny.tiny_card()["training_data"] | {"n_tuning": 10, "n_tuning_pneumonia": 7}
+    bundle = open_bundle(tiny.write_bundle(tmp_path / "tiny.onnx", training_data=taught))
+    out = tmp_path / "out"
+    evaluation = evaluate_bundle(bundle, open_dataset(dataset_path), out=out, show_progress=False)
+    on_tuning = evaluation.point("balanced").on_tuning
+    assert (on_tuning["sensitivity"].n, on_tuning["specificity"].n) == (7, 3)
+    assert evaluation.point("0.5").on_tuning["sensitivity"].n is None
 
 
 def test_every_reading_is_written_down(bundle_path: Path, dataset_path: Path) -> None:

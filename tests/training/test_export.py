@@ -160,6 +160,7 @@ def test_card_says_what_the_run_knows(
     assert (card.recipe, card.seed, card.size_px) == ("tiny", 0, 32)
     assert card.map_kind == "Grad-CAM"  # its head is flattened
     assert card.training_data.fingerprint == run.facts["data"]["fingerprint"]
+    assert card.training_data.n_tuning_pneumonia == run.predictions("tuning").target.sum()
     assert card.results == (), "the run is not evaluated"
     assert "not radiographs of patients" in card.limits[0]
     tuning = run.predictions("tuning")

@@ -20,12 +20,12 @@ from pneumoscope.data.predictions import Predictions, make_predictions
 from pneumoscope.data.progress import progress_bar
 from pneumoscope.data.splits import assign_roles, check_roles
 from pneumoscope.detector.bundle import Bundle
-from pneumoscope.detector.card import BundleCard, PointCard
+from pneumoscope.detector.card import BundleCard, PointCard, TrainingDataCard
 from pneumoscope.metrics.measure import measure_at, measure_scores
 from pneumoscope.report.results import (
     Confusion,
     Evaluation,
-    Measured,
+    FigureRecord,
     PointResult,
     Reported,
     RunRecord,
@@ -117,7 +117,7 @@ def evaluate_bundle(
         log_loss=log_loss(_calibrated(predictions, card)),
         operating_points=[
             *(
-                _point(point, predictions, n_tuning=card.training_data.n_tuning)
+                _point(point, predictions, learnt_from=card.training_data)
                 for point in card.operating_points
             ),
             _half(predictions),
@@ -182,23 +182,27 @@ def _shown_at(card: BundleCard) -> PointCard:
     return next(named, card.operating_points[0])
 
 
-def _point(point: PointCard, predictions: Predictions, *, n_tuning: int) -> PointResult:
+def _point(
+    point: PointCard, predictions: Predictions, *, learnt_from: TrainingDataCard
+) -> PointResult:
     """Return what a point of the card achieves, beside what the card says of tuning."""
+    n_pneumonia = learnt_from.n_tuning_pneumonia
+    n_normal = None if n_pneumonia is None else learnt_from.n_tuning - n_pneumonia
     on_tuning = {}
-    for name, value, interval in (
-        ("sensitivity", point.sensitivity, point.sensitivity_interval),
-        ("specificity", point.specificity, point.specificity_interval),
+    for name, value, interval, n in (
+        ("sensitivity", point.sensitivity, point.sensitivity_interval, n_pneumonia),
+        ("specificity", point.specificity, point.specificity_interval, n_normal),
     ):
         low, high = interval or (float("nan"), float("nan"))
-        on_tuning[name] = Measured(
-            value=value, low=low, high=high, n=n_tuning, method="as the card states"
+        on_tuning[name] = FigureRecord(
+            value=value, low=low, high=high, n=n, method="as the card states"
         )
     return _point_result(point.name, point.threshold, _CHOSEN, on_tuning, predictions)
 
 
 def _half(predictions: Predictions) -> PointResult:
-    unknown = Measured(
-        value=float("nan"), low=float("nan"), high=float("nan"), n=0, method="not in the card"
+    unknown = FigureRecord(
+        value=float("nan"), low=float("nan"), high=float("nan"), n=None, method="not in the card"
     )
     on_tuning = {"sensitivity": unknown, "specificity": unknown}
     return _point_result(HALF, 0.5, "fixed beforehand", on_tuning, predictions)
@@ -215,7 +219,7 @@ def _point_result(
     name: str,
     threshold: float,
     rule: str,
-    on_tuning: dict[str, Measured],
+    on_tuning: dict[str, FigureRecord],
     predictions: Predictions,
 ) -> PointResult:
     figures = measure_at(
