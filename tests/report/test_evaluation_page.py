@@ -127,14 +127,20 @@ def test_page_says_every_figure_and_fact(render, evaluation) -> None:
     assert "best accuracy 0.910 0.770 -0.140 accuracy at 0.5" in text
     assert "on 312 of the test images" in text
     assert "normal 0.500 (NPV) 0.600 (specificity) undefined 16" in text
-    assert "first reading of this test split" in text
+    assert "This is the first reading of this test split by this run." in text
     assert "prevalence of pneumonia here is 0.600" in text
     assert "<2021>" not in render()  # escaped
 
 
 def test_a_later_reading_is_told(render) -> None:
-    assert "This is reading 3 of this test split" in plain(render(reading=3))
+    text = plain(render(reading=3))
+    # A name alone may have made it the third.
+    assert "This is reading 3 of this test split, or of one of the same name, by this run" in text
+    assert "earlier reading of these radiographs" in text
     assert "reading" not in plain(render(reading=None)).split("Results")[0]
+    first = plain(render(counted_in="folder"))  # of a bundle whose run nobody knows
+    assert "first reading of this test split that is recorded in this folder." in first
+    assert "by this run" not in first.split("Results")[0]
 
 
 def test_what_a_card_does_not_say_is_left_open(render, evaluation) -> None:

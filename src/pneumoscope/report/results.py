@@ -239,6 +239,7 @@ class Evaluation(Record):
     evaluated: str  # when, UTC, ISO 8601
     package_version: str
     reading: int | None = Field(description="The how-manieth reading of this test split.")
+    counted_in: Literal["run", "folder"] = "run"  # folder: a bundle's results, away from its run
     data: DataRecord
     run: RunRecord
     scores: dict[str, Measured]  # keys SCORE_NAMES

@@ -24,12 +24,14 @@ from pneumoscope.detector.card import BundleCard, PointCard, TrainingDataCard
 from pneumoscope.metrics.measure import measure_at, measure_scores
 from pneumoscope.report.results import (
     Confusion,
+    DataRecord,
     Evaluation,
     FigureRecord,
     PointResult,
     Reported,
     RunRecord,
 )
+from pneumoscope.study.bundle_origin import has_taught, run_of
 from pneumoscope.study.evaluate import check_both_were_read, check_folder, write_results
 from pneumoscope.study.localisation import has_boxes, measure_localisation
 from pneumoscope.study.measurement import (
@@ -62,7 +64,8 @@ def evaluate_bundle(
     Args:
         bundle: An open bundle.
         dataset: Every radiograph is read from its own file, at its own resolution.
-        out: Folder for the results; the reading is written down in it first.
+        out: Folder for the results. The reading is written down first: in the run's folder, where
+            the bundle or its results lie in that, and else here.
         strict: An unreadable radiograph is an error, instead of being listed and left out.
         show_progress: Draw a progress bar on stderr.
 
@@ -81,8 +84,10 @@ def evaluate_bundle(
     cache = open_cache(dataset, size_px=card.size_px, show_progress=show_progress)
     fingerprint = cache.fingerprint(roles.test)
     check_folder(out, dataset=dataset.name, split="test", fingerprint=fingerprint)
+    own_run = run_of(bundle, out=out)
+    is_same = has_taught(dataset, roles, cache, card=card, run=own_run)
     reading = record_read(
-        out,
+        out if own_run is None else own_run.path,
         split="test",
         dataset=dataset.name,
         fingerprint=fingerprint,
@@ -100,10 +105,11 @@ def evaluate_bundle(
     thresholds = {point.name: point.threshold for point in card.operating_points} | {HALF: 0.5}
     evaluation = Evaluation(
         notice=notice(data, run),
-        caveats=_caveats(card, n_atypical=n_atypical, n=data.n, left_out=data.left_out),
+        caveats=_caveats(card, data, n_atypical=n_atypical, is_training_data_same=is_same),
         evaluated=datetime.now(UTC).isoformat(timespec="seconds"),
         package_version=pneumoscope.__version__,
         reading=reading,
+        counted_in="folder" if own_run is None else "run",
         data=data,
         run=run,
         scores=measured(
@@ -257,13 +263,21 @@ def _run_record(bundle: Bundle) -> RunRecord:
     )
 
 
-def _caveats(card: BundleCard, *, n_atypical: int, n: int, left_out: list[str]) -> list[str]:
+def _caveats(
+    card: BundleCard, data: DataRecord, *, n_atypical: int, is_training_data_same: bool
+) -> list[str]:
     lines = [
         _CALIBRATED.format(fitted_on=card.calibration.fitted_on),
-        f"{n_atypical:,} of {n:,} radiographs ({n_atypical / n:.1%}) are flagged as atypical; of "
-        f"the tuning split it was {card.atypicality.share_flagged_on_tuning:.1%}.",
+        f"{n_atypical:,} of {data.n:,} radiographs ({n_atypical / data.n:.1%}) are flagged as "
+        f"atypical; of the tuning split it was {card.atypicality.share_flagged_on_tuning:.1%}.",
         *card.limits,
     ]
-    if left_out:
-        lines.append(f"{len(left_out):,} images could not be read and are left out.")
+    if not is_training_data_same:
+        lines.append(
+            f"The training split of {data.name} can't be matched with what this bundle learnt from "
+            f"({card.training_data.name}, as it was then): whether patients of this test split "
+            "were trained on can't be told from here."
+        )
+    if data.left_out:
+        lines.append(f"{len(data.left_out):,} images could not be read and are left out.")
     return lines
