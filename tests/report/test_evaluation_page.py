@@ -23,7 +23,7 @@ from pneumoscope.report.evaluation_page import (
     signed,
 )
 from pneumoscope.report.html import figure_svg
-from pneumoscope.report.results import Measured
+from pneumoscope.report.results import FigureRecord, Measured
 
 VOID = {"meta", "br", "img", "hr", "input", "link"}
 
@@ -127,14 +127,32 @@ def test_page_says_every_figure_and_fact(render, evaluation) -> None:
     assert "best accuracy 0.910 0.770 -0.140 accuracy at 0.5" in text
     assert "on 312 of the test images" in text
     assert "normal 0.500 (NPV) 0.600 (specificity) undefined 16" in text
-    assert "first reading of this test split" in text
+    assert "This is the first reading of this test split by this run." in text
     assert "prevalence of pneumonia here is 0.600" in text
     assert "<2021>" not in render()  # escaped
 
 
 def test_a_later_reading_is_told(render) -> None:
-    assert "This is reading 3 of this test split" in plain(render(reading=3))
+    text = plain(render(reading=3))
+    # A name alone may have made it the third.
+    assert "This is reading 3 of this test split, or of one of the same name, by this run" in text
+    assert "earlier reading of these radiographs" in text
     assert "reading" not in plain(render(reading=None)).split("Results")[0]
+    first = plain(render(counted_in="folder"))  # of a bundle whose run nobody knows
+    assert "first reading of this test split that is recorded in this folder." in first
+    assert "by this run" not in first.split("Results")[0]
+
+
+def test_what_a_card_does_not_say_is_left_open(render, evaluation) -> None:
+    point = evaluation.operating_points[0]
+    stated = point.on_tuning | {
+        "sensitivity": FigureRecord(
+            value=0.71, low=0.6, high=0.8, n=None, method="as the card states"
+        )
+    }
+    points = [point.model_copy(update={"on_tuning": stated}), *evaluation.operating_points[1:]]
+    text = plain(render(operating_points=points))
+    assert "on the tuning split 0.710 0.600 to 0.800 0.710" in text  # the next point's, no number
 
 
 def test_phantoms_are_told_in_the_first_line(render, evaluation) -> None:

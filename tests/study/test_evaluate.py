@@ -210,14 +210,16 @@ def test_mixed_origins_and_one_class_are_refused_unread(make_run, make_dataset, 
 
 
 def test_results_on_other_data_are_not_replaced(evaluated, make_dataset, tmp_path) -> None:
-    run, _ = evaluated
-    other = open_dataset(make_dataset(tmp_path / "elsewhere", test_origin="phantom"))
+    run, evaluation = evaluated
+    folder = tmp_path / evaluation.data.name  # the same name, elsewhere
+    other = open_dataset(make_dataset(folder, test_origin="phantom"))
+    assert other.name == evaluation.data.name
     table = other.manifest.table
     assert table["origin"].n_unique() == 2
     before = (run.path / "metrics.json").read_bytes()
     n_reads = len(read_log(run.path))
     rng = np.random.default_rng(0)
-    for path in (tmp_path / "elsewhere/test").iterdir():
+    for path in (folder / "test").iterdir():
         Image.fromarray(rng.integers(0, 256, (12, 12), dtype=np.uint8)).save(path)
     with pytest.raises(RunError, match="--out"):
         evaluate_run(run, other, predict=never)
@@ -247,6 +249,19 @@ def test_left_out_and_unknown_training_data_are_caveats(evaluated) -> None:
     lines = caveats(data, evaluation.run, is_training_data_same=False)
     assert any("can't be told" in line for line in lines)
     assert any("1 of 51 images could not be read" in line for line in lines)
+
+
+def test_a_tuning_split_that_is_not_the_runs_own_is_a_caveat(
+    make_run, dataset, predictor, tmp_path, monkeypatch
+) -> None:
+    run = make_run(tmp_path / "run")
+    monkeypatch.setattr(evaluate, "write_results", lambda *results, **options: None)
+    told = []
+    for fingerprint in (None, "0" * 64):  # None: a run of an earlier version does not tell
+        run.facts["data"]["tuning_fingerprint"] = fingerprint
+        caveats = evaluate_run(run, dataset, split="tuning", predict=predictor(1)).caveats
+        told.append(any("can't be told from here" in line for line in caveats))
+    assert told == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A bundle measured through its file alone, against figures worked out here from the pixels."""
 
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -12,11 +13,21 @@ from typer.testing import CliRunner
 
 from pneumoscope.cli.app import app
 from pneumoscope.core.errors import DatasetError
+from pneumoscope.data.cache import open_cache
+from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.open import open_dataset
 from pneumoscope.data.predictions import read_predictions
+from pneumoscope.data.splits import assign_roles
 from pneumoscope.detector.bundle import open_bundle
+from pneumoscope.detector.card import BundleCard
+from pneumoscope.report.results import Evaluation
+from pneumoscope.study import evaluate_bundle as module
+from pneumoscope.study.bundle_origin import has_taught
 from pneumoscope.study.compare import load_measured
 from pneumoscope.study.evaluate_bundle import evaluate_bundle
+from pneumoscope.training.recipe_file import load_recipe
+from pneumoscope.training.run_data import prepare_data
+from pneumoscope.training.run_folder import RunFolder, open_run
 
 
 @pytest.fixture
@@ -81,9 +92,78 @@ def test_the_card_says_how_the_points_did_on_tuning(
     on_tuning = evaluation.point("balanced").on_tuning
     assert on_tuning["specificity"].value == 0.8
     assert (on_tuning["specificity"].low, on_tuning["specificity"].high) == (0.7, 0.87)
+    assert on_tuning["specificity"].n is None  # this card has the images that tuned, not by class
     assert evaluation.run.checkpoint_sha256 == bundle.sha256
     assert evaluation.notice is not None  # trained on phantoms, measured on real files
     assert "phantom" in evaluation.notice
+
+
+def test_a_figure_of_tuning_rests_on_its_class_alone(
+    tiny: ModuleType, dataset_path: Path, tmp_path: Path
+) -> None:
+    taught = tiny.tiny_card()["training_data"] | {"n_tuning": 10, "n_tuning_pneumonia": 7}
+    bundle = open_bundle(tiny.write_bundle(tmp_path / "tiny.onnx", training_data=taught))
+    out = tmp_path / "out"
+    evaluation = evaluate_bundle(bundle, open_dataset(dataset_path), out=out, show_progress=False)
+    on_tuning = evaluation.point("balanced").on_tuning
+    assert (on_tuning["sensitivity"].n, on_tuning["specificity"].n) == (7, 3)
+    assert evaluation.point("0.5").on_tuning["sensitivity"].n is None
+
+
+def test_a_bundle_is_read_on_its_runs_account(
+    tiny: ModuleType,
+    evaluated: tuple[RunFolder, Evaluation],
+    dataset: Dataset,
+    dataset_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "write_results", lambda *results, **options: None)  # seconds each
+    run = open_run(Path(shutil.copytree(evaluated[0].path, tmp_path / "run")))
+    taught = tiny.tiny_card()["training_data"]
+    taught |= {"fingerprint": run.facts["data"]["fingerprint"]}
+    own = {"recipe": run.recipe.name, "seed": run.facts["seed"], "training_data": taught}
+
+    def read(bundle: Path, data: Dataset, out: Path) -> tuple[int | None, str, bool]:
+        """Return the number of the reading, where it is counted, and whether training is known."""
+        found = evaluate_bundle(open_bundle(bundle), data, out=out, show_progress=False)
+        is_untold = any("can't be told from here" in line for line in found.caveats)
+        return found.reading, found.counted_in, not is_untold
+
+    bundle = tiny.write_bundle(run.path / "bundle.onnx", **own)
+    assert read(bundle, dataset, tmp_path / "out") == (2, "run", True)  # the run itself was first
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "moved").mkdir()
+    moved = Path(shutil.copy(bundle, tmp_path / "moved"))
+    assert read(moved, dataset, tmp_path / "elsewhere") == (1, "folder", True)
+    assert read(moved, dataset, run.path) == (3, "run", True)
+    assert read(moved, open_dataset(dataset_path), tmp_path / "other") == (1, "folder", False)
+    stranger = tiny.write_bundle(run.path / "stranger.onnx", **own | {"seed": 5})
+    assert read(stranger, dataset, tmp_path / "stranger") == (1, "folder", True)
+
+
+def test_a_bundle_tuned_on_the_official_val_is_matched_too(
+    tiny: ModuleType, dataset_path: Path
+) -> None:
+    train, val = dataset_path / "train", dataset_path / "val"
+    for picture in sorted(train.glob("*/3.png")):
+        place = val / picture.parent.name
+        place.mkdir(parents=True)
+        picture.rename(place / picture.name)
+    (train / "NORMAL" / "copy.png").write_bytes((val / "NORMAL" / "3.png").read_bytes())
+    data = open_dataset(dataset_path)
+    recipe = load_recipe("gray-150", changes=["split.tuning_from=val"])
+    facts = prepare_data(recipe, data, cache_folder=None, strict=True, show_progress=False).facts
+    assert "train/NORMAL/copy.png" in [left["path"] for left in facts["left_out"]]
+    taught = tiny.tiny_card()["training_data"]
+    card = BundleCard(
+        **tiny.tiny_card(training_data=taught | {"fingerprint": facts["fingerprint"]})
+    )
+    cache = open_cache(data, size_px=recipe.input.size_px)
+    roles = assign_roles(data.manifest)
+    other = BundleCard(**tiny.tiny_card())
+    assert has_taught(data, roles, cache, card=card, run=None)
+    assert not has_taught(data, roles, cache, card=other, run=None)
 
 
 def test_every_reading_is_written_down(bundle_path: Path, dataset_path: Path) -> None:

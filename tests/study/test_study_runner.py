@@ -382,3 +382,7 @@ def test_data_agree_where_every_fingerprint_that_matters_does() -> None:
     assert plain.is_added_of(facts)  # without --added, whatever was added then is taken as it is
     assert not generated.is_added_of({"fingerprint": "t"})
     assert not generated.is_added_of(facts | {"added": {"fingerprint": "other"}})
+    tuned = Expected(training="t", test="e", added=None, tuning="u", subtype="s")
+    assert tuned.is_training_of({"fingerprint": "t"})  # a run of an earlier version tells no more
+    assert not tuned.is_training_of({"fingerprint": "t", "tuning_fingerprint": "other"})
+    assert not tuned.is_training_of({"fingerprint": "t", "subtype_fingerprint": "other"})

@@ -160,6 +160,7 @@ def test_card_says_what_the_run_knows(
     assert (card.recipe, card.seed, card.size_px) == ("tiny", 0, 32)
     assert card.map_kind == "Grad-CAM"  # its head is flattened
     assert card.training_data.fingerprint == run.facts["data"]["fingerprint"]
+    assert card.training_data.n_tuning_pneumonia == run.predictions("tuning").target.sum()
     assert card.results == (), "the run is not evaluated"
     assert "not radiographs of patients" in card.limits[0]
     tuning = run.predictions("tuning")
@@ -263,6 +264,15 @@ def test_another_dataset_is_refused(run: RunFolder, tmp_path: Path) -> None:
     other = open_dataset(make_phantoms(tmp_path / "other", count=80, seed=1, size_px=32))
     with pytest.raises(RunError, match="other radiographs"):
         export_bundle(run, other, tmp_path / "b.onnx", show_progress=False)
+
+
+def test_a_dataset_with_another_tuning_split_is_refused(
+    run: RunFolder, dataset: Dataset, tmp_path: Path
+) -> None:
+    tuned = open_run(run.path)
+    tuned.facts["data"]["tuning_fingerprint"] = "0" * 64
+    with pytest.raises(RunError, match=r"another tuning split .* than phantoms has"):
+        export_bundle(tuned, dataset, tmp_path / "b.onnx", show_progress=False)
 
 
 @pytest.mark.parametrize(("kind", "is_told"), [("generated", True), ("repeated", False)])

@@ -2,16 +2,18 @@ import csv
 import errno
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pneumoscope.core.errors import DatasetError, DivergedError, RunError, SplitError, StorageError
-from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.dataset import Dataset, FileDataset
 from pneumoscope.data.manifest import Manifest
 from pneumoscope.data.open import open_dataset
 from pneumoscope.training import fit, fitting
@@ -19,8 +21,8 @@ from pneumoscope.training.checkpoint_io import read_checkpoint
 from pneumoscope.training.classifier import Classifier, balanced_class_weights, tuning_figures
 from pneumoscope.training.inference import load_network, predict_rows, sigmoid
 from pneumoscope.training.keeper import HISTORY_COLUMNS
-from pneumoscope.training.recipe import Recipe
-from pneumoscope.training.run_data import roles_of
+from pneumoscope.training.recipe import Recipe, SplitRecipe
+from pneumoscope.training.run_data import prepare_data, roles_of
 from pneumoscope.training.run_folder import RunFolder, open_run
 
 
@@ -130,16 +132,9 @@ def test_what_is_decided_after_training_is_taken_up_on_resume(
     dataset: Dataset,
     tiny: Recipe,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(fitting, "_fit_with_lightning", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(tiny, dataset, tmp_path / "run")
+    stop_at_once(tiny, dataset, tmp_path / "run")
     calibration = tiny.calibration.model_copy(update={"copies": 3})
     other = tiny.model_copy(update={"calibration": calibration})
     assert other != tiny
@@ -300,23 +295,87 @@ def test_an_unreadable_file_is_listed_and_left_out_unless_strict(
         train(change(tiny, epochs=1), dataset, tmp_path / "strict", strict=True)
 
 
-def test_changed_radiographs_are_not_resumed_on(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = make_folders(tmp_path / "data")
-    import pneumoscope.training.fitting as module
+def stop_at_once(recipe: Recipe, dataset: Dataset, out: Path) -> None:
+    """Leave a run that was begun, and stopped before its first epoch."""
 
     def stop(*args: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr(module, "_fit_with_lightning", stop)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fitting, "_fit_with_lightning", stop)
         with pytest.raises(KeyboardInterrupt):
-            train(tiny, open_dataset(root), tmp_path / "run")
+            train(recipe, dataset, out)
+
+
+def test_changed_radiographs_are_not_resumed_on(tiny: Recipe, tmp_path: Path) -> None:
+    root = make_folders(tmp_path / "data")
+    stop_at_once(tiny, open_dataset(root), tmp_path / "run")
     pixels = np.zeros((32, 32), dtype=np.uint8)
     Image.fromarray(pixels).save(root / "train" / "NORMAL" / "N1.png")
     with pytest.raises(RunError, match="trained on other radiographs"):
         train(tiny, open_dataset(root), tmp_path / "run", resume=True)
+
+
+def test_a_radiograph_that_trained_does_not_tune_after_a_resumption(
+    dataset: Dataset, tiny: Recipe, tmp_path: Path
+) -> None:
+    recipe = tiny.model_copy(update={"split": SplitRecipe(tuning_from="val")})
+    table = dataset.manifest.table
+    of_train = table.with_row_index().filter(split="train")["index"].to_list()
+
+    def tuned_on(rows: list[int]) -> Dataset:
+        """Return the dataset with these rows of its train as its val."""
+        splits = table["split"].cast(str).to_list()
+        for row in rows:
+            splits[row] = "val"
+        column = pl.Series("split", splits, dtype=table.schema["split"])
+        manifest = Manifest(table.with_columns(column), dataset.manifest.root, "moved")
+        return FileDataset(manifest)
+
+    out = tmp_path / "run"
+    stop_at_once(recipe, tuned_on(of_train[:16]), out)
+    with pytest.raises(RunError, match="trained with another tuning split"):
+        train(recipe, tuned_on(of_train[-16:]), out, resume=True)
+    assert train(recipe, tuned_on(of_train[:16]), out, resume=True).facts["state"] == "finished"
+
+
+def test_subtypes_are_on_record_where_the_loss_heeds_them(
+    dataset: Dataset, tiny: Recipe, tmp_path: Path
+) -> None:
+    def fingerprint(weight: float, subtype: str) -> str | None:
+        training = tiny.training.model_copy(update={"subtype_loss_weight": weight})
+        table = dataset.manifest.table.with_columns(pl.lit(subtype).alias("subtype"))
+        changed = FileDataset(Manifest(table, dataset.manifest.root, "subtypes"))
+        recipe = tiny.model_copy(update={"training": training})
+        data = prepare_data(
+            recipe, changed, cache_folder=tmp_path, strict=True, show_progress=False
+        )
+        return data.facts.get("subtype_fingerprint")
+
+    assert fingerprint(0, "viral") is None
+    assert fingerprint(0.5, "viral") == fingerprint(0.25, "viral")
+    assert fingerprint(0.5, "viral") != fingerprint(0.5, "bacterial")
+
+
+def test_a_finished_run_is_no_result_on_other_radiographs(
+    finished: RunFolder, tiny: Recipe, tmp_path: Path
+) -> None:
+    before = (finished.path / "run.json").read_bytes()
+    with pytest.raises(RunError, match="trained on other radiographs"):
+        train(tiny, open_dataset(make_folders(tmp_path / "data")), finished.path, resume=True)
+    assert (finished.path / "run.json").read_bytes() == before
+
+
+def test_time_that_a_kill_left_unwritten_counts(
+    finished: RunFolder, dataset: Dataset, tiny: Recipe, tmp_path: Path
+) -> None:
+    """A kill leaves run.json as it was written before the first epoch."""
+    killed = open_run(Path(shutil.copytree(finished.path, tmp_path / "killed")))
+    killed.facts |= {"state": "running", "seconds": 0.0}
+    killed.write_facts()
+    trained_s = sum(float(row["seconds"]) for row in history(killed))
+    run = train(tiny, dataset, killed.path, resume=True)
+    assert trained_s - 0.05 <= run.facts["seconds"] < trained_s + 5
 
 
 def test_one_class_is_refused(dataset: Dataset, tiny: Recipe, tmp_path: Path) -> None:

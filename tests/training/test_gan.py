@@ -113,6 +113,9 @@ def test_a_finished_run_is_not_trained_again(gan_run: GanRun, dataset: Dataset) 
     before = gan_run.checkpoint_path.stat().st_mtime_ns
     train_gan(tiny_gan(), dataset, gan_run.path, seed=3, resume=True, show_progress=False)
     assert gan_run.checkpoint_path.stat().st_mtime_ns == before
+    renamed = changed(dataset, patient_id="other-" + pl.col("patient_id"))
+    with pytest.raises(RunError, match="trained on other radiographs"):
+        train_gan(tiny_gan(), renamed, gan_run.path, seed=3, resume=True, show_progress=False)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from pneumoscope.core.errors import InUseError, RunError, UsageError
 from pneumoscope.core.files import open_atomically
-from pneumoscope.training.run_state import has_run, hold_folder
+from pneumoscope.training.run_state import check_same_radiographs, has_run, hold_folder
 
 
 def left_by_a_kill(folder: Path, name: str) -> None:
@@ -68,3 +68,22 @@ def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
     ):
         pass
     assert (tmp_path / "run").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("fingerprint", "was trained on other radiographs (fingerprint aaaaaaaaaaaa, now bbbb"),
+        ("tuning_fingerprint", "was trained with another tuning split"),
+        ("subtype_fingerprint", "was trained with other subtypes"),
+    ],
+)
+def test_a_run_goes_on_with_what_it_has_learnt_from(tmp_path: Path, key: str, reason: str) -> None:
+    keys = ("fingerprint", "tuning_fingerprint", "subtype_fingerprint")
+    whole = dict.fromkeys(keys, "a" * 64)
+    check_same_radiographs(tmp_path, before=whole, now=whole)
+    with pytest.raises(RunError) as caught:
+        check_same_radiographs(tmp_path, before=whole, now=whole | {key: "b" * 64})
+    assert reason in str(caught.value)
+    older = {"fingerprint": "a" * 64}  # a run of an earlier version: judged by what it tells
+    check_same_radiographs(tmp_path, before=older, now=whole)

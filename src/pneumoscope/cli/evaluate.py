@@ -87,7 +87,12 @@ def _print(evaluation: "Evaluation") -> None:
     from rich.table import Table
 
     from pneumoscope.report.evaluation_figures import show
-    from pneumoscope.report.evaluation_page import FIGURE_LABELS, interval, page_title
+    from pneumoscope.report.evaluation_page import (
+        FIGURE_LABELS,
+        interval,
+        page_title,
+        reading_sentence,
+    )
 
     console = Console()
     if evaluation.notice:
@@ -115,6 +120,4 @@ def _print(evaluation: "Evaluation") -> None:
     for caveat in evaluation.caveats:
         console.print(f"Note: {caveat}", markup=False, highlight=False)
     if evaluation.reading is not None and evaluation.reading > 1:
-        console.print(
-            f"This is reading {evaluation.reading} of this test split by this run.", style="bold"
-        )
+        console.print(f"{reading_sentence(evaluation)}.", style="bold", markup=False)

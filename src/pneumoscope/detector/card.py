@@ -64,6 +64,7 @@ class TrainingDataCard(CardPart):
     fingerprint: str
     n_training: int
     n_tuning: int
+    n_tuning_pneumonia: int | None = None  # of n_tuning; older cards do not say
     origins: dict[str, int]
 
 

@@ -88,6 +88,7 @@ def evaluation_page(
         title=page_title(evaluation),
         evaluation=evaluation,
         lead=lead_sentence(evaluation),
+        reading=reading_sentence(evaluation),
         facts=run_facts(evaluation.run),
         scores=[(FIGURE_LABELS[name], evaluation.scores[name]) for name in SCORE_NAMES],
         point_rows=[
@@ -132,6 +133,20 @@ def lead_sentence(evaluation: Evaluation) -> str:
         f"and specificity {show(figures['specificity'].value)} "
         f"({interval(figures['specificity'])})."
     )
+
+
+def reading_sentence(evaluation: Evaluation) -> str | None:
+    """Say the how-manieth reading it was, without a full stop; None where no test was read.
+
+    A later reading is counted by the dataset's name, too, and that may have other radiographs.
+    """
+    number = evaluation.reading
+    if number is None:
+        return None
+    of = "by this run" if evaluation.counted_in == "run" else "that is recorded in this folder"
+    if number == 1:
+        return f"This is the first reading of this test split {of}"
+    return f"This is reading {number} of this test split, or of one of the same name, {of}"
 
 
 def interval(figure: Measured) -> str:

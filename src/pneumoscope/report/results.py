@@ -37,14 +37,20 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Measured(Record):
+class FigureRecord(Record):
     """One figure with its 95 % interval; see `pneumoscope.core.types.Estimate`."""
 
     value: MaybeUndefined
     low: MaybeUndefined
     high: MaybeUndefined
-    n: int
+    n: int | None  # None where a bundle's card does not say
     method: str
+
+
+class Measured(FigureRecord):
+    """A figure that was measured here, so that it is known on how many radiographs."""
+
+    n: int
 
     @classmethod
     def of(cls, estimate: Estimate) -> Self:
@@ -88,7 +94,7 @@ class PointResult(Record):
     name: str
     threshold: float  # probability in [0, 1]
     rule: str  # how the threshold came about
-    on_tuning: dict[str, Measured]  # sensitivity and specificity where the threshold was chosen
+    on_tuning: dict[str, FigureRecord]  # sensitivity and specificity where the threshold was chosen
     confusion: Confusion
     figures: dict[str, Measured]  # keys POINT_FIGURE_NAMES
 
@@ -233,6 +239,7 @@ class Evaluation(Record):
     evaluated: str  # when, UTC, ISO 8601
     package_version: str
     reading: int | None = Field(description="The how-manieth reading of this test split.")
+    counted_in: Literal["run", "folder"] = "run"  # folder: a bundle's results, away from its run
     data: DataRecord
     run: RunRecord
     scores: dict[str, Measured]  # keys SCORE_NAMES

@@ -59,6 +59,7 @@ from pneumoscope.training.inference import predict_rows
 from pneumoscope.training.maps import map_rows
 from pneumoscope.training.run_data import roles_of
 from pneumoscope.training.run_folder import RunFolder
+from pneumoscope.training.run_state import difference_in_data
 
 _log = logging.getLogger(__name__)
 
@@ -177,7 +178,7 @@ def _settle(
         split=split,
         rows=rows,
         fingerprint=cache.fingerprint(rows),
-        is_training_data_same=_is_training_data_same(run, dataset, roles, cache),
+        is_training_data_same=is_training_data_same(run, dataset, roles, cache),
         checkpoint_sha256=file_sha256(run.checkpoint_path),
         out=out or results_folder(run, split),
     )
@@ -185,19 +186,22 @@ def _settle(
     return subject
 
 
-def _is_training_data_same(
+def is_training_data_same(
     run: RunFolder, dataset: Dataset, roles: Roles, cache: DecodedCache
 ) -> bool:
     """Return True where this dataset's training and tuning images are those of the run."""
     facts = run.facts["data"]
     left_out = {item["path"] for item in facts["left_out"]}
     paths = dataset.manifest.table["path"]
-    used = [
-        row
-        for row in np.sort(np.concatenate([roles.training, roles.tuning])).tolist()
-        if paths[row] not in left_out
-    ]
-    return bool(cache.fingerprint(used) == facts["fingerprint"])
+    training, tuning = (
+        [row for row in rows.tolist() if paths[row] not in left_out]
+        for rows in (roles.training, roles.tuning)
+    )
+    now = {
+        "fingerprint": cache.fingerprint(training + tuning),
+        "tuning_fingerprint": cache.fingerprint(tuning),
+    }
+    return difference_in_data(facts, now) is None
 
 
 def check_folder(out: Path, *, dataset: str, split: EvaluatedSplit, fingerprint: str) -> None:
@@ -209,12 +213,12 @@ def check_folder(out: Path, *, dataset: str, split: EvaluatedSplit, fingerprint:
     if not path.exists():
         return
     data = load_evaluation(path).data
-    is_same = data.fingerprint == fingerprint or data.name == dataset
-    if data.split != split or not is_same:
+    # A name is no proof: many datasets lie in folders of the same name.
+    if data.split != split or data.fingerprint != fingerprint:
         raise RunError(
-            f"{path}: holds results on the {data.split} split of {data.name}, which those on the "
-            f"{split} split of {dataset} would replace. Give another folder "
-            "with --out."
+            f"{path}: holds results on the {data.split} split of {data.name} (fingerprint "
+            f"{data.fingerprint[:12]}), which those on the {split} split of {dataset} "
+            f"({fingerprint[:12]}) would replace. Give another folder with --out."
         )
 
 

@@ -21,16 +21,18 @@ from pneumoscope.data.predictions import Predictions, make_predictions
 from pneumoscope.data.progress import progress_bar
 from pneumoscope.data.splits import assign_roles, check_roles
 from pneumoscope.detector.bundle import Bundle
-from pneumoscope.detector.card import BundleCard, PointCard
+from pneumoscope.detector.card import BundleCard, PointCard, TrainingDataCard
 from pneumoscope.metrics.measure import measure_at, measure_scores
 from pneumoscope.report.results import (
     Confusion,
+    DataRecord,
     Evaluation,
-    Measured,
+    FigureRecord,
     PointResult,
     Reported,
     RunRecord,
 )
+from pneumoscope.study.bundle_origin import has_taught, run_of
 from pneumoscope.study.evaluate import check_both_were_read, check_folder, write_results
 from pneumoscope.study.localisation import has_boxes, measure_localisation
 from pneumoscope.study.measurement import (
@@ -63,7 +65,8 @@ def evaluate_bundle(
     Args:
         bundle: An open bundle.
         dataset: Every radiograph is read from its own file, at its own resolution.
-        out: Folder for the results; the reading is written down in it first.
+        out: Folder for the results. The reading is written down first: in the run's folder, where
+            the bundle or its results lie in that, and else here.
         strict: An unreadable radiograph is an error, instead of being listed and left out.
         show_progress: Draw a progress bar on stderr.
 
@@ -84,8 +87,10 @@ def evaluate_bundle(
     cache = open_cache(dataset, size_px=card.size_px, show_progress=show_progress)
     fingerprint = cache.fingerprint(roles.test)
     check_folder(out, dataset=dataset.name, split="test", fingerprint=fingerprint)
+    own_run = run_of(bundle, out=out)
+    is_same = has_taught(dataset, roles, cache, card=card, run=own_run)
     reading = record_read(
-        out,
+        out if own_run is None else own_run.path,
         split="test",
         dataset=dataset.name,
         fingerprint=fingerprint,
@@ -103,10 +108,11 @@ def evaluate_bundle(
     thresholds = {point.name: point.threshold for point in card.operating_points} | {HALF: 0.5}
     evaluation = Evaluation(
         notice=notice(data, run),
-        caveats=_caveats(card, n_atypical=n_atypical, n=data.n, left_out=data.left_out),
+        caveats=_caveats(card, data, n_atypical=n_atypical, is_training_data_same=is_same),
         evaluated=datetime.now(UTC).isoformat(timespec="seconds"),
         package_version=pneumoscope.__version__,
         reading=reading,
+        counted_in="folder" if own_run is None else "run",
         data=data,
         run=run,
         scores=measured(
@@ -120,7 +126,7 @@ def evaluate_bundle(
         log_loss=log_loss(_calibrated(predictions, card)),
         operating_points=[
             *(
-                _point(point, predictions, n_tuning=card.training_data.n_tuning)
+                _point(point, predictions, learnt_from=card.training_data)
                 for point in card.operating_points
             ),
             _half(predictions),
@@ -185,23 +191,27 @@ def _shown_at(card: BundleCard) -> PointCard:
     return next(named, card.operating_points[0])
 
 
-def _point(point: PointCard, predictions: Predictions, *, n_tuning: int) -> PointResult:
+def _point(
+    point: PointCard, predictions: Predictions, *, learnt_from: TrainingDataCard
+) -> PointResult:
     """Return what a point of the card achieves, beside what the card says of tuning."""
+    n_pneumonia = learnt_from.n_tuning_pneumonia
+    n_normal = None if n_pneumonia is None else learnt_from.n_tuning - n_pneumonia
     on_tuning = {}
-    for name, value, interval in (
-        ("sensitivity", point.sensitivity, point.sensitivity_interval),
-        ("specificity", point.specificity, point.specificity_interval),
+    for name, value, interval, n in (
+        ("sensitivity", point.sensitivity, point.sensitivity_interval, n_pneumonia),
+        ("specificity", point.specificity, point.specificity_interval, n_normal),
     ):
         low, high = interval or (float("nan"), float("nan"))
-        on_tuning[name] = Measured(
-            value=value, low=low, high=high, n=n_tuning, method="as the card states"
+        on_tuning[name] = FigureRecord(
+            value=value, low=low, high=high, n=n, method="as the card states"
         )
     return _point_result(point.name, point.threshold, _CHOSEN, on_tuning, predictions)
 
 
 def _half(predictions: Predictions) -> PointResult:
-    unknown = Measured(
-        value=float("nan"), low=float("nan"), high=float("nan"), n=0, method="not in the card"
+    unknown = FigureRecord(
+        value=float("nan"), low=float("nan"), high=float("nan"), n=None, method="not in the card"
     )
     on_tuning = {"sensitivity": unknown, "specificity": unknown}
     return _point_result(HALF, 0.5, "fixed beforehand", on_tuning, predictions)
@@ -218,7 +228,7 @@ def _point_result(
     name: str,
     threshold: float,
     rule: str,
-    on_tuning: dict[str, Measured],
+    on_tuning: dict[str, FigureRecord],
     predictions: Predictions,
 ) -> PointResult:
     figures = measure_at(
@@ -256,13 +266,21 @@ def _run_record(bundle: Bundle) -> RunRecord:
     )
 
 
-def _caveats(card: BundleCard, *, n_atypical: int, n: int, left_out: list[str]) -> list[str]:
+def _caveats(
+    card: BundleCard, data: DataRecord, *, n_atypical: int, is_training_data_same: bool
+) -> list[str]:
     lines = [
         _CALIBRATED.format(fitted_on=card.calibration.fitted_on),
-        f"{n_atypical:,} of {n:,} radiographs ({n_atypical / n:.1%}) are flagged as atypical; of "
-        f"the tuning split it was {card.atypicality.share_flagged_on_tuning:.1%}.",
+        f"{n_atypical:,} of {data.n:,} radiographs ({n_atypical / data.n:.1%}) are flagged as "
+        f"atypical; of the tuning split it was {card.atypicality.share_flagged_on_tuning:.1%}.",
         *card.limits,
     ]
-    if left_out:
-        lines.append(f"{len(left_out):,} images could not be read and are left out.")
+    if not is_training_data_same:
+        lines.append(
+            f"The training split of {data.name} can't be matched with what this bundle learnt from "
+            f"({card.training_data.name}, as it was then): whether patients of this test split "
+            "were trained on can't be told from here."
+        )
+    if data.left_out:
+        lines.append(f"{len(data.left_out):,} images could not be read and are left out.")
     return lines

@@ -10,6 +10,7 @@ from pneumoscope.data.splits import check_roles
 from pneumoscope.training.added_data import with_added
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.run_data import RunData, prepare_data, roles_of
+from pneumoscope.training.run_state import difference_in_data
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,17 @@ class Expected:
     training: str  # of the training and tuning radiographs together
     test: str
     added: str | None  # of the generated images; None where the recipe has none of them
+    tuning: str | None = None  # of the tuning radiographs
+    subtype: str | None = None  # of the subtypes, where the recipe's loss heeds them
 
     def is_training_of(self, facts: dict[str, Any]) -> bool:
         """Tell whether the ``data`` part of a run.json names the same radiographs."""
-        return facts.get("fingerprint") == self.training
+        own = {
+            "fingerprint": self.training,
+            "tuning_fingerprint": self.tuning,
+            "subtype_fingerprint": self.subtype,
+        }
+        return difference_in_data(facts, own) is None
 
     def is_added_of(self, facts: dict[str, Any]) -> bool:
         """Tell whether it names the same generated images; without --added, any are taken."""
@@ -66,7 +74,8 @@ class StudyData:
             DatasetError: no radiograph can be read.
             StorageError: the decoded cache can't be written.
         """
-        key = f"{recipe.split.model_dump_json()} {recipe.input.size_px}"
+        heeds_subtypes = recipe.training.subtype_loss_weight > 0
+        key = f"{recipe.split.model_dump_json()} {recipe.input.size_px} {heeds_subtypes}"
         if key not in self._known:
             roles = roles_of(recipe, self.dataset)
             check_roles(self.dataset.manifest, roles, needs=("training", "tuning", "test"))
@@ -81,7 +90,11 @@ class StudyData:
             self._known[key] = data, cache.fingerprint(roles.test)
         data, test = self._known[key]
         return Expected(
-            training=data.facts["fingerprint"], test=test, added=self._added(recipe, data)
+            training=data.facts["fingerprint"],
+            test=test,
+            added=self._added(recipe, data),
+            tuning=data.facts["tuning_fingerprint"],
+            subtype=data.facts.get("subtype_fingerprint"),
         )
 
     def _added(self, recipe: Recipe, data: RunData) -> str | None:

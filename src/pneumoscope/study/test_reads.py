@@ -79,7 +79,12 @@ def record_read(
     start = "" if _ends_with_newline(path) else "\n"
     append_line(path, start + read.model_dump_json(exclude_defaults=True))
     if number > 1 and purpose is None:
-        _log.warning("reading %d of the test split of %s by this run", number, dataset)
+        _log.warning(
+            "%s: reading %d of the test split of %s, or of one of the same name",
+            path,
+            number,
+            dataset,
+        )
     return number
 
 

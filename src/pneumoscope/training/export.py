@@ -39,6 +39,7 @@ from pneumoscope.training.machine import keep_freed_memory
 from pneumoscope.training.quantise import quantise
 from pneumoscope.training.run_data import RunData, prepare_data
 from pneumoscope.training.run_folder import RunFolder, check_bundle_name
+from pneumoscope.training.run_state import difference_in_data
 
 _log = logging.getLogger(__name__)
 
@@ -180,15 +181,15 @@ def _finish(
 
 
 def _open_data(run: RunFolder, dataset: Dataset, cache_folder: Path | None) -> RunData:
-    """Return the run's radiographs. Raises: RunError: the dataset is another one."""
+    """Return the run's radiographs. Raises: RunError: the dataset has others, or other roles."""
     data = prepare_data(
         run.recipe, dataset, cache_folder=cache_folder, strict=False, show_progress=False
     )
-    trained_on, given = run.facts["data"]["fingerprint"], data.facts["fingerprint"]
-    if trained_on != given:
+    difference = difference_in_data(run.facts["data"], data.facts)
+    if difference is not None:
         raise RunError(
-            f"{run.path}: was trained on other radiographs than {dataset.name} has (fingerprint "
-            f"{trained_on[:12]}, here {given[:12]}). Give the dataset that it was trained on."
+            f"{run.path}: was trained {difference} than {dataset.name} has. Give the dataset that "
+            "it was trained on, as it was then."
         )
     return data
 

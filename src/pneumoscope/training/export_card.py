@@ -91,6 +91,7 @@ def make_card(
             fingerprint=facts["fingerprint"],
             n_training=facts["n_training"],
             n_tuning=facts["n_tuning"],
+            n_tuning_pneumonia=int((data.target[data.tuning] == 1).sum()),
             origins=facts["origins"],
         ),
         population=population.card,

@@ -93,7 +93,7 @@ def fit(
             a file; there are no such devices here.
         RecipeError: the backbone can't be built as the recipe says.
         WeightsError: its pretrained weights can't be had, or are of another architecture.
-        RunError: ``out`` is in use, or holds another experiment.
+        RunError: ``out`` is in use, or holds another experiment or one on other radiographs.
         DivergedError: the loss became NaN; the last good checkpoint stays.
         SplitError, DatasetError: the dataset can't be used.
         StorageError: the disk is full; the last good checkpoint stays.
@@ -108,13 +108,16 @@ def fit(
     is_writer = getattr(rank_zero_only, "rank", 0) == 0
     with hold_folder(out) if is_writer else nullcontext():
         earlier = _check_folder(out, recipe, seed=seed, resume=resume) if is_writer else None
-        if earlier is not None and earlier.facts["state"] == "finished":
-            check_finished(earlier, added, cache_folder=cache_folder)
-            _tell_of_other_words(earlier, recipe)
-            _log.info("%s is finished already; nothing to do", out)
-            return earlier
         options: dict[str, Any] = {"cache_folder": cache_folder, "show_progress": show_progress}
         data = prepare_data(recipe, dataset, strict=strict, **options)
+        if earlier is not None:
+            # A finished run's, too: it is no result on the radiographs that are given now.
+            check_same_radiographs(out, before=earlier.facts["data"], now=data.facts)
+            if earlier.facts["state"] == "finished":
+                check_finished(earlier, added, cache_folder=cache_folder)
+                _tell_of_other_words(earlier, recipe)
+                _log.info("%s is finished already; nothing to do", out)
+                return earlier
         data = with_added(data, recipe, dataset, folder=added, seed=seed, **options)
         run = _begin(
             out,
@@ -180,7 +183,8 @@ def _train(
     note_start(run.facts, n_epochs=len(keeper.history))
     run.write_facts()
     started_s = time.monotonic()
-    earlier_s = float(run.facts["seconds"])
+    # A kill leaves what run.json said when that start began; the epochs' own times are kept.
+    earlier_s = max(run.facts["seconds"], sum(row["seconds"] for row in keeper.history))
     try:
         if not keeper.is_finished:
             _fit_with_lightning(
@@ -315,8 +319,6 @@ def _begin(
 ) -> RunFolder:
     """Write recipe.yaml and the first run.json, or take the earlier ones up."""
     if earlier is not None:
-        before, now = earlier.facts["data"]["fingerprint"], data.facts["fingerprint"]
-        check_same_radiographs(out, before=before, now=now)
         check_same_added(earlier, data.facts.get("added"))
         # What describes the run, or decides something after training, is as it was given last.
         run = RunFolder(out, recipe=recipe, facts=earlier.facts, is_writer=is_writer)

@@ -62,7 +62,7 @@ def train_gan(
         show_progress: Draw a progress bar and a line an epoch on stderr.
 
     Raises:
-        RunError: ``out`` is in use, or holds another experiment.
+        RunError: ``out`` is in use, or holds another experiment or one on other radiographs.
         DivergedError: a loss became NaN; the last good checkpoint stays.
         SplitError, DatasetError: the dataset can't be used.
         StorageError: the disk is full; the last good checkpoint stays.
@@ -73,12 +73,14 @@ def train_gan(
     device = choose_device(accelerator)
     with hold_folder(out):
         earlier = find_earlier(out, recipe, seed=seed, resume=resume)
-        if earlier is not None and earlier.facts["state"] == "finished":
-            _log.info("%s is finished already; nothing to do", out)
-            return earlier
         data = prepare_gan_data(
             recipe, dataset, cache_folder=cache_folder, strict=strict, show_progress=show_progress
         )
+        if earlier is not None:
+            check_same_radiographs(out, before=earlier.facts["data"], now=data.facts)
+            if earlier.facts["state"] == "finished":
+                _log.info("%s is finished already; nothing to do", out)
+                return earlier
         run = _begin(out, recipe, data, seed=seed, earlier=earlier)
         _GanTraining(run, data, device=device).run_all(show_progress=show_progress)
         return run
@@ -239,8 +241,6 @@ def _begin(
 ) -> GanRun:
     """Write recipe.yaml and the first run.json, or take the earlier ones up."""
     if earlier is not None:
-        before, now = earlier.facts["data"]["fingerprint"], data.facts["fingerprint"]
-        check_same_radiographs(out, before=before, now=now)
         return earlier
     facts: dict[str, Any] = {
         "schema": GAN_RUN_SCHEMA,

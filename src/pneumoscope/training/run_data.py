@@ -1,5 +1,7 @@
 """Who trains and who tunes in one run, and the record of it."""
 
+import hashlib
+import json
 import logging
 from collections import Counter
 from dataclasses import dataclass
@@ -107,6 +109,7 @@ def prepare_data(
         "name": dataset.name,
         "path": str(dataset.source),
         "fingerprint": cache.fingerprint(used),
+        "tuning_fingerprint": cache.fingerprint(tuning),
         "origins": dict(sorted(Counter(table["origin"][used.tolist()].to_list()).items())),
         "n_training": len(training),
         "n_tuning": len(tuning),
@@ -124,6 +127,9 @@ def prepare_data(
             dataset.name,
             ", ".join(_SUBTYPES),
         )
+    if recipe.training.subtype_loss_weight:
+        paths = table["path"][training.tolist()].to_list()
+        facts["subtype_fingerprint"] = _subtype_fingerprint(paths, subtype[training])
     return RunData(
         cache=cache,
         training=training,
@@ -139,6 +145,14 @@ def _subtype_classes(target: NDArray[np.float32], subtypes: list[str | None]) ->
     classes = [_SUBTYPES.get((subtype or "").strip().lower(), -1) for subtype in subtypes]
     of_positive = np.array(classes, dtype=np.int64)
     return np.where(target == 0, 0, of_positive)
+
+
+def _subtype_fingerprint(paths: list[str], subtype: NDArray[np.int64]) -> str:
+    """Return the SHA-256 of what training radiographs teach of subtypes, whatever their order."""
+    lines = sorted(
+        json.dumps([path, kind]) for path, kind in zip(paths, subtype.tolist(), strict=True)
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def is_copy_of(

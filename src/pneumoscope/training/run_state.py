@@ -14,6 +14,12 @@ from pneumoscope.core.files import is_temporary, make_folder
 RECIPE_FILE = "recipe.yaml"
 FACTS_FILE = "run.json"
 _LOCK = ".lock"
+# Keys of run.json's `data` that say what was learnt from, and how a run differs that has another.
+_LEARNT = {
+    "fingerprint": "on other radiographs",  # training and tuning ones together
+    "tuning_fingerprint": "with another tuning split",
+    "subtype_fingerprint": "with other subtypes",
+}
 _WAIT_S = 1.0  # who only asks whether a folder is in use holds it for an instant
 
 
@@ -81,12 +87,39 @@ def other_experiment(out: Path, name: str) -> RunError:
     )
 
 
-def check_same_radiographs(out: Path, *, before: str, now: str) -> None:
-    """Refuse to go on with other radiographs. Raises: RunError: the fingerprints differ."""
-    if before != now:
+def difference_in_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Say in what the radiographs, or what is known of them, differ from those of a run.
+
+    Args:
+        before: The ``data`` part of its run.json; of an older version it may lack all fingerprints
+            but the first, and is then judged by that one alone.
+        now: What would be that part now; a fingerprint that is missing or None is not compared.
+
+    Returns: Words that go on from "was trained"; None where nothing differs.
+    """
+    for key, how in _LEARNT.items():
+        then, here = before.get(key), now.get(key)
+        is_told = key == "fingerprint" or (then is not None and here is not None)
+        if is_told and then != here:
+            return f"{how} (fingerprint {str(then)[:12]}, now {str(here)[:12]})"
+    return None
+
+
+def check_same_radiographs(out: Path, *, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with other radiographs, roles or subtypes than a run was begun with.
+
+    Args:
+        out: The run folder.
+        before: The ``data`` part of its run.json.
+        now: What would be that part now.
+
+    Raises: RunError: the fingerprints differ.
+    """
+    difference = difference_in_data(before, now)
+    if difference is not None:
         raise RunError(
-            f"{out}: was trained on other radiographs (fingerprint {before[:12]}, now "
-            f"{now[:12]}), so it can't be resumed. Restore them, or choose another --out."
+            f"{out}: was trained {difference}, so it can't be resumed. Restore the dataset as "
+            "it was, or choose another --out."
         )
 
 
