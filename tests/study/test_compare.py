@@ -150,6 +150,46 @@ def test_holm_corrects_over_all_pairs_each_figure_apart(make_evaluated, tmp_path
         )
 
 
+def test_recipes_with_other_seeds_are_tested_on_those_that_both_have(
+    make_evaluated, tmp_path
+) -> None:
+    """Oracle: each pair compared by itself, given the runs of the common seeds alone."""
+    whole = [make_evaluated("alpha", seed, noise=2.0) for seed in (0, 1, 2)]
+    some = [make_evaluated("beta", seed, noise=2.0) for seed in (1, 2)]
+    other = make_evaluated("gamma", 0, noise=2.0)
+    found = compare_runs([*whole, *some, other], tmp_path / "out", n_resamples=20)
+    pairs = [("alpha", "beta", [1, 2]), ("alpha", "gamma", [0])]
+    assert [(pair.a, pair.b, pair.seeds) for pair in found.tests] == pairs
+    alone = [
+        compare_runs([*whole[1:], *some], tmp_path / "first", n_resamples=20).tests[0],
+        compare_runs([whole[0], other], tmp_path / "second", n_resamples=20).tests[0],
+    ]
+    for name in ("auroc", "accuracy"):
+        expected = [getattr(test, name).p_value for test in alone]
+        assert [getattr(pair, name).p_value for pair in found.tests] == pytest.approx(expected)
+        # Two tests to correct for, not three: a pair without a common seed is none.
+        least = min(range(2), key=lambda place: expected[place])
+        assert getattr(found.tests[least], name).p_holm == pytest.approx(
+            min(1, 2 * expected[least])
+        )
+    assert [(pair.a, pair.b) for pair in found.untested] == [("beta", "gamma")]
+    assert "of recipes (2)" in " ".join(found.method)
+    assert "not tested" in found.method[-1]
+    assert "not tested" not in compare_runs(whole, tmp_path / "third", n_resamples=20).method[-1]
+
+
+def test_one_system_with_three_seeds_and_with_one_of_them_does_not_differ(
+    make_evaluated, tmp_path
+) -> None:
+    """An average of three ranks better than one: by itself that is no better system."""
+    runs = [make_evaluated("alpha", seed, noise=3.0) for seed in (0, 1, 2)]
+    same = make_evaluated("beta", 1)
+    shutil.copy(runs[1] / "predictions-test.csv", same)
+    (pair,) = compare_runs([*runs, same], tmp_path / "out", n_resamples=20).tests
+    assert (pair.auroc.difference, pair.auroc.p_value) == (0, 1)
+    assert (pair.accuracy.n_only_a, pair.accuracy.n_only_b) == (0, 0)
+
+
 def test_reported_figures_stand_beside_the_mean_of_ours(
     make_evaluated, evaluated, tmp_path
 ) -> None:

@@ -34,6 +34,7 @@ def make(
     logit = strength * (2.0 * target - 1) + noise + own
     return Detector(
         label,
+        seeds=range(seeds),
         logit=logit,
         calibration=[calibration] * seeds,
         probability=1 / (1 + np.exp(-(logit + calibration.bias) / calibration.temperature)),

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +37,13 @@ from pneumoscope.report.results import (
     load_evaluation,
 )
 from pneumoscope.study.measurement import BALANCED, beside_reported
-from pneumoscope.study.paired_tests import TEST_METHOD, Detector, paired_tests
+from pneumoscope.study.paired_tests import (
+    TEST_METHOD,
+    UNLIKE_SEEDS_METHOD,
+    Detector,
+    paired_tests,
+    untested_pairs,
+)
 from pneumoscope.training.recipe_file import load_recipe
 from pneumoscope.training.recipe_hash import recipe_sha256
 from pneumoscope.training.run_state import RECIPE_FILE
@@ -85,7 +91,13 @@ class _Group:
     runs: list[MeasuredRun]
 
 
-def compare_runs(runs: Sequence[Path], out: Path, *, n_resamples: int = 1000) -> Comparison:
+def compare_runs(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    n_resamples: int = 1000,
+    labels: Mapping[str, str] | None = None,
+) -> Comparison:
     """Compare evaluated runs, and write ``comparison.{json,md,html}`` and the figures.
 
     Runs of one recipe that differ in seed alone are one row. Nothing is predicted or read anew:
@@ -95,6 +107,7 @@ def compare_runs(runs: Sequence[Path], out: Path, *, n_resamples: int = 1000) ->
         runs: Run folders whose test split was read, all on the same radiographs.
         out: Folder for the results.
         n_resamples: Of patients, for the intervals.
+        labels: What to call a recipe, by its hash; by default its own name.
 
     Raises:
         UsageError: no run is given, or one is given twice.
@@ -110,11 +123,12 @@ def compare_runs(runs: Sequence[Path], out: Path, *, n_resamples: int = 1000) ->
             raise UsageError(f"{folder} is named twice. Name each run once.")
     loaded = [load_measured(run) for run in runs]
     _check_same_radiographs(loaded)
-    groups = _group(loaded)
+    groups = _group(loaded, labels or {})
     detectors = [detector_of(group.label, group.runs) for group in groups]
     first = loaded[0]
     target, patient_id = first.predictions.target, first.predictions.patient_id
     tests = paired_tests(detectors, target=target, patient_id=patient_id)
+    has_unlike_seeds = len({tuple(detector.seeds) for detector in detectors}) > 1
     comparison = Comparison(
         notice=_notice(loaded),
         compared=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -122,7 +136,13 @@ def compare_runs(runs: Sequence[Path], out: Path, *, n_resamples: int = 1000) ->
         data=first.evaluation.data,
         recipes=[_recipe_result(group, n_resamples=n_resamples) for group in groups],
         tests=tests,
-        method=_method(loaded, n_resamples=n_resamples, n_pairs=len(tests)),
+        untested=untested_pairs(detectors),
+        method=_method(
+            loaded,
+            n_resamples=n_resamples,
+            n_pairs=len(tests),
+            has_unlike_seeds=has_unlike_seeds,
+        ),
     )
     curves = [(detector.label, detector.margin, target) for detector in detectors]
     write_comparison(comparison, out, curves=curves)
@@ -133,6 +153,7 @@ def detector_of(label: str, runs: Sequence[MeasuredRun]) -> Detector:
     """Return runs on the same radiographs, one a seed, as one detector."""
     return Detector(
         label=label,
+        seeds=[run.evaluation.run.seed for run in runs],
         logit=np.array([run.predictions.logit for run in runs]),
         calibration=[run.calibration for run in runs],
         probability=np.array([run.predictions.probability for run in runs]),
@@ -242,7 +263,7 @@ def _check_same_radiographs(runs: Sequence[MeasuredRun]) -> None:
         )
 
 
-def _group(runs: Sequence[MeasuredRun]) -> list[_Group]:
+def _group(runs: Sequence[MeasuredRun], labels: Mapping[str, str]) -> list[_Group]:
     """Return the runs by recipe, in the order in which the recipes came, seeds ascending."""
     by_recipe: dict[tuple[str, str], list[MeasuredRun]] = {}
     for run in runs:
@@ -261,7 +282,7 @@ def _group(runs: Sequence[MeasuredRun]) -> list[_Group]:
                 )
         # Two recipes of one name: one of them was changed, as with --set.
         label = name if names.count(name) == 1 else f"{name} ({sha256[:6]})"
-        groups.append(_Group(label, members))
+        groups.append(_Group(labels.get(sha256, label), members))
     return groups
 
 
@@ -366,10 +387,14 @@ def _notice(runs: Sequence[MeasuredRun]) -> str | None:
     return " ".join(notices) or None
 
 
-def _method(runs: Sequence[MeasuredRun], *, n_resamples: int, n_pairs: int) -> list[str]:
+def _method(
+    runs: Sequence[MeasuredRun], *, n_resamples: int, n_pairs: int, has_unlike_seeds: bool
+) -> list[str]:
     lines = [line.format(n_resamples=n_resamples) for line in _METHOD]
     if n_pairs:
         lines += [line.format(n_pairs=n_pairs) for line in TEST_METHOD]
+    if has_unlike_seeds:
+        lines.append(UNLIKE_SEEDS_METHOD)
     if len({run.evaluation.run.training_fingerprint for run in runs}) > 1:
         lines.append("The runs were not all trained on the same radiographs.")
     return lines

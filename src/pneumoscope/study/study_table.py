@@ -8,7 +8,7 @@ from pathlib import Path
 import pneumoscope
 from pneumoscope.core.errors import WeightsError
 from pneumoscope.data.predictions import Predictions, read_predictions
-from pneumoscope.report.comparison_results import Comparison, PairedTests
+from pneumoscope.report.comparison_results import Comparison
 from pneumoscope.report.results import (
     METRICS_FILE,
     Confusion,
@@ -76,7 +76,10 @@ def make_table(
     comparison = None
     if measured:
         comparison = compare_runs(
-            [run.folder for run in measured], out / COMPARISON_FOLDER, n_resamples=n_resamples
+            [run.folder for run in measured],
+            out / COMPARISON_FOLDER,
+            n_resamples=n_resamples,
+            labels={system.recipe_sha256: system.name for system in study.systems},
         )
     systems = [
         _system(system, [run for run in runs if run.system is system], out, comparison, costing)
@@ -92,7 +95,8 @@ def make_table(
         machine=machine_name(),
         data=comparison.data if comparison else None,
         systems=systems,
-        tests=_named_tests(study, comparison),
+        tests=comparison.tests if comparison else [],
+        untested=comparison.untested if comparison else [],
         contrasts=contrasts,
         method=_method(comparison, contrasts, n_resamples=n_resamples * _CONTRAST_RESAMPLES),
     )
@@ -138,7 +142,7 @@ def _system(
         unsaid=list(recipe.source.unsaid),
         reported=_reported(system, runs),
         runs=[_outcome(run) for run in runs],
-        result=found[0].model_copy(update={"label": system.name}) if found else None,
+        result=found[0] if found else None,
         not_reproducible=(
             "; ".join(map(str, reasons))
             if all(run.error == WeightsError.__name__ for run in runs)
@@ -238,18 +242,6 @@ def _with_holm(contrasts: Sequence[Contrast]) -> list[Contrast]:
             update = {"differences": differences, "averaged": averaged}
             corrected[place] = contrasts[place].model_copy(update=update)
     return corrected
-
-
-def _named_tests(study: Study, comparison: Comparison | None) -> list[PairedTests]:
-    """Return the tests with the systems' names in the place of the recipes' labels."""
-    if comparison is None:
-        return []
-    name_of = {system.recipe_sha256: system.name for system in study.systems}
-    names = {each.label: name_of[each.recipe_sha256] for each in comparison.recipes}
-    return [
-        test.model_copy(update={"a": names[test.a], "b": names[test.b]})
-        for test in comparison.tests
-    ]
 
 
 def _predictions(run: StudyRun) -> Predictions:
