@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from scipy import stats
 from sklearn import metrics as sk
 
 from pneumoscope.core.errors import RunError, UsageError
+from pneumoscope.core.files import write_json
 from pneumoscope.data.predictions import Predictions, read_predictions
 from pneumoscope.metrics.delong import delong_paired
 from pneumoscope.report.results import ReportedFigure
@@ -303,6 +305,42 @@ def test_what_cannot_be_compared_is_refused(make_evaluated, evaluated, tmp_path)
     data = evaluated[1].data.model_copy(update={"split": "tuning"})
     with pytest.raises(RunError, match="tuning split"):
         compare_runs([make_evaluated("beta", 0, data=data)], tmp_path / "out")
+
+
+def change(path: Path, **changes) -> None:
+    """Change keys of a YAML or JSON file's own, or those of its `run`."""
+    content = yaml.safe_load(path.read_text())
+    content.get("run", content).update(changes)
+    write_json(path, content)
+
+
+def test_seeds_that_a_study_would_not_pool_are_not_averaged(
+    make_evaluated, evaluated, tmp_path: Path
+) -> None:
+    runs = [make_evaluated("alpha", seed) for seed in (0, 1)]
+
+    def refused(what: str) -> None:
+        with pytest.raises(RunError, match=what) as caught:
+            compare_runs(runs, tmp_path / "out", n_resamples=20)
+        assert f"{runs[0]} and {runs[1]} are both alpha" in str(caught.value)
+
+    for run, letter in zip(runs, "ab", strict=True):
+        write_json(
+            run / "run.json", {"data": {"added": {"kind": "repeated", "fingerprint": letter}}}
+        )
+    compare_runs(runs, tmp_path / "out", n_resamples=20)  # a control's images differ by seed
+    for run, letter in zip(runs, "ab", strict=True):
+        facts = {"data": {"added": {"kind": "generated", "fingerprint": 64 * letter}}}
+        write_json(run / "run.json", facts)
+    refused("the generated images of fingerprint a{12} .* b{12}: a mean")
+    shutil.copy(runs[0] / "run.json", runs[1])
+    change(runs[1] / "metrics.json", checkpoint="bundle.onnx")
+    refused("measured as trained and the other measured through its bundle")
+    change(runs[0] / "metrics.json", checkpoint="bundle.onnx")
+    for run, data in zip(runs, ("tuning", "changed_tuning"), strict=True):
+        shutil.copy(evaluated[0].path / "recipe.yaml", run)
+        change(run / "recipe.yaml", calibration={"data": data})
+    refused("calibrated as its recipe says: data='tuning' .* data='changed_tuning'")
 
 
 def test_runs_evaluated_by_another_version_are_known_by_their_recipe(

@@ -15,8 +15,8 @@ from pneumoscope.core.errors import DatasetError
 from pneumoscope.data.open import open_dataset
 from pneumoscope.data.predictions import read_predictions
 from pneumoscope.detector.bundle import open_bundle
-from pneumoscope.study.compare import load_measured
 from pneumoscope.study.evaluate_bundle import evaluate_bundle
+from pneumoscope.study.measured_run import load_measured
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from pneumoscope.report.epochs_page import epochs_tables
 from pneumoscope.report.epochs_results import EpochsResult
 from pneumoscope.report.table import table_markdown
 from pneumoscope.study import compare
-from pneumoscope.study.compare import compare_runs, load_measured, run_figures
+from pneumoscope.study.compare import compare_runs, run_figures
+from pneumoscope.study.measured_run import load_measured
 from pneumoscope.study.paired_tests import TEST_METHOD
 
 ROOT = Path(__file__).parents[2]

@@ -70,6 +70,18 @@ def _origins(data: dict[str, Any]) -> dict[str, int]:
     return dict(origins) | {"generated": origins.get("generated", 0) + added["count"]}
 
 
+def samples_of(facts: dict[str, Any]) -> str:
+    """Return the fingerprint of a run's generated images; a control's differ by seed on purpose.
+
+    Args:
+        facts: What run.json holds.
+
+    Returns: "" where no generated image trained.
+    """
+    added = facts.get("data", {}).get("added") or {}
+    return str(added.get("fingerprint")) if added.get("kind") == "generated" else ""
+
+
 def data_record(
     dataset: Dataset,
     predictions: Predictions,

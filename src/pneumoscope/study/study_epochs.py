@@ -151,7 +151,7 @@ def _settle(run: RunFolder, dataset: Dataset) -> _Subject:
             f"{run.path}: its own result is not on the test split of {dataset.name}. Evaluate it "
             f"there first: pneumoscope evaluate {run.path} --data DATASET"
         )
-    if evaluation.run.checkpoint.endswith(".onnx"):
+    if evaluation.run.is_of_bundle:
         raise RunError(
             f"{run.path}: was measured through its bundle, whose probabilities are calibrated on "
             "one epoch alone. Evaluate the run itself, in another folder of its own."

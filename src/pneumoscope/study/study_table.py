@@ -23,7 +23,8 @@ from pneumoscope.report.study_results import (
     StudyResult,
     SystemResult,
 )
-from pneumoscope.study.compare import compare_runs, detector_of, load_measured
+from pneumoscope.study.compare import compare_runs, detector_of
+from pneumoscope.study.measured_run import load_measured
 from pneumoscope.study.measurement import beside_reported
 from pneumoscope.study.paired_tests import paired_tests
 from pneumoscope.study.study_contrasts import (
@@ -179,7 +180,7 @@ def _outcome(run: StudyRun) -> RunOutcome:
     if run.state in ("measured", "trained"):
         facts = open_run(run.folder).facts
     evaluation = load_evaluation(run.folder / METRICS_FILE) if run.state == "measured" else None
-    by_bundle = evaluation is not None and evaluation.run.checkpoint.endswith(".onnx")
+    by_bundle = evaluation is not None and evaluation.run.is_of_bundle
     return RunOutcome(
         seed=run.seed,
         state=run.state,
