@@ -16,6 +16,7 @@ from pneumoscope.data.predictions import Predictions, read_predictions
 from pneumoscope.metrics.delong import delong_paired
 from pneumoscope.report.results import ReportedFigure
 from pneumoscope.study.compare import compare_runs
+from pneumoscope.study.records import caveats
 
 THRESHOLDS = {0: 0.4, 1: 0.55, 2: 0.6}  # each seed has a balanced threshold of its own
 
@@ -256,6 +257,27 @@ def test_phantoms_come_in_the_first_line(make_evaluated, evaluated, tmp_path) ->
         "synthetic phantoms"
         in re.findall("<h1>(.*)</h1>", (tmp_path / "out/comparison.html").read_text())[0]
     )
+
+
+def test_what_some_runs_learnt_from_is_told_first_with_their_names(
+    make_evaluated, evaluated, tmp_path
+) -> None:
+    _, evaluation = evaluated
+    added = {"kind": "generated", "is_generator_on_same_training": False}
+    notes = caveats(evaluation.data, evaluation.run, is_training_data_same=False, added=added)
+    standing, generator, training = notes
+    runs = [
+        make_evaluated("alpha", 0, caveats=notes),
+        make_evaluated("alpha", 1, caveats=notes[:2]),
+        make_evaluated("beta", 0, caveats=notes),
+        make_evaluated("gamma", 0, caveats=notes[:1]),
+    ]
+    notice = compare_runs(runs, tmp_path / "out", n_resamples=20).notice
+    assert notice == (
+        f"alpha (seeds 0, 1), beta (seed 0): {generator} alpha (seed 0), beta (seed 0): {training}"
+    )
+    assert (tmp_path / "out/comparison.md").read_text().startswith(f"**{notice}**")
+    assert compare_runs(runs[3:], tmp_path / "plain", n_resamples=20).notice is None
 
 
 def test_changed_recipes_of_one_name_are_told_apart(make_evaluated, tmp_path) -> None:

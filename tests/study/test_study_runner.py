@@ -282,13 +282,17 @@ def test_runs_with_other_generated_images_are_not_pooled(
         }  # fmt: skip
         each.write_facts()
         evaluate_run(each, dataset, predict=predictor(seed))
-    plan = study("springboard-150-gan", seeds=[0, 1, 2])
+    named = [{"recipe": "springboard-150-gan", "name": "with-samples"}]
+    plan = study(seeds=[0, 1, 2], systems=named)
     result = run(plan, dataset, tmp_path / "out", runs=[tmp_path / "earlier"], works=False)
     (system,) = result.systems
     assert [each.state for each in system.runs] == ["measured", "measured", "failed"]
     assert "other generated images (fingerprint bbbbbbbbbbbb)" in (system.runs[2].reason or "")
     evaluation = json.loads((tmp_path / "earlier/0/metrics.json").read_text())
     assert any("generator of its added images" in line for line in evaluation["caveats"])
+    told = "with-samples (seeds 0, 1): The generator of its added images learnt from what may be"
+    for page in ("study.md", "study.html"):
+        assert told in (tmp_path / "out" / page).read_text()
 
 
 def test_a_run_in_use_is_not_failed(study, dataset, jobs, tmp_path) -> None:

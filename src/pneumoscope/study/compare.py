@@ -36,6 +36,7 @@ from pneumoscope.study.paired_tests import (
     paired_tests,
     untested_pairs,
 )
+from pneumoscope.study.records import of_training
 
 _METHOD = (
     "Each figure is the mean over a recipe's seeds, with the standard deviation (divisor n - 1) "
@@ -98,7 +99,7 @@ def compare_runs(
     tests = paired_tests(detectors, target=target, patient_id=patient_id)
     has_unlike_seeds = len({tuple(detector.seeds) for detector in detectors}) > 1
     comparison = Comparison(
-        notice=_notice(loaded),
+        notice=_notice(groups),
         compared=datetime.now(UTC).isoformat(timespec="seconds"),
         package_version=pneumoscope.__version__,
         data=first.evaluation.data,
@@ -260,9 +261,26 @@ def _over_seeds(
     )
 
 
-def _notice(runs: Sequence[MeasuredRun]) -> str | None:
-    notices = {run.evaluation.notice: None for run in runs if run.evaluation.notice}
-    return " ".join(notices) or None
+def _notice(groups: Sequence[RecipeRuns]) -> str | None:
+    """Return what must be known before any figure: of all runs, and of what some learnt from."""
+    notices: dict[str, None] = {}
+    caveats: dict[str, dict[str, list[str]]] = {}  # by line and recipe: the seeds
+    for group in groups:
+        for run in group.runs:
+            if run.evaluation.notice:
+                notices[run.evaluation.notice] = None
+            for line in of_training(run.evaluation.caveats):
+                seeds = caveats.setdefault(line, {}).setdefault(group.label, [])
+                seeds.append(str(run.evaluation.run.seed))
+    told = [
+        ", ".join(
+            f"{label} ({'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)})"
+            for label, seeds in whose.items()
+        )
+        + f": {line}"
+        for line, whose in caveats.items()
+    ]
+    return " ".join([*notices, *told]) or None
 
 
 def _method(

@@ -174,7 +174,7 @@ def _settle(
         split=split,
         rows=rows,
         fingerprint=cache.fingerprint(rows),
-        is_training_data_same=_is_training_data_same(run, dataset, roles, cache),
+        is_training_data_same=is_training_data_same(run, dataset, roles, cache),
         checkpoint_sha256=file_sha256(run.checkpoint_path),
         out=out or results_folder(run, split),
     )
@@ -182,7 +182,7 @@ def _settle(
     return subject
 
 
-def _is_training_data_same(
+def is_training_data_same(
     run: RunFolder, dataset: Dataset, roles: Roles, cache: DecodedCache
 ) -> bool:
     """Return True where this dataset's training and tuning images are those of the run."""

@@ -13,8 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 import pneumoscope
-from pneumoscope.core.errors import DatasetError, RadiographError
-from pneumoscope.data.cache import open_cache
+from pneumoscope.core.errors import DatasetError, PneumoscopeError, RadiographError
+from pneumoscope.data.cache import DecodedCache, open_cache
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.predictions import Predictions, make_predictions
 from pneumoscope.data.progress import progress_bar
@@ -24,13 +24,19 @@ from pneumoscope.detector.card import BundleCard, PointCard
 from pneumoscope.metrics.measure import measure_at, measure_scores
 from pneumoscope.report.results import (
     Confusion,
+    DataRecord,
     Evaluation,
     Measured,
     PointResult,
     Reported,
     RunRecord,
 )
-from pneumoscope.study.evaluate import check_both_were_read, check_folder, write_results
+from pneumoscope.study.evaluate import (
+    check_both_were_read,
+    check_folder,
+    is_training_data_same,
+    write_results,
+)
 from pneumoscope.study.localisation import has_boxes, measure_localisation
 from pneumoscope.study.measurement import (
     BALANCED,
@@ -41,9 +47,11 @@ from pneumoscope.study.measurement import (
     measure_subgroups,
     measured,
 )
-from pneumoscope.study.records import data_record, notice
+from pneumoscope.study.records import data_record, notice, training_caveats
 from pneumoscope.study.test_reads import record_read
 from pneumoscope.training.maps import Maps
+from pneumoscope.training.run_data import roles_of
+from pneumoscope.training.run_folder import open_run
 
 _CALIBRATED = "Probabilities are the bundle's, calibrated on {fitted_on}."
 _CHOSEN = "as the bundle's card has it, chosen on the tuning split"
@@ -100,7 +108,10 @@ def evaluate_bundle(
     thresholds = {point.name: point.threshold for point in card.operating_points} | {HALF: 0.5}
     evaluation = Evaluation(
         notice=notice(data, run),
-        caveats=_caveats(card, n_atypical=n_atypical, n=data.n, left_out=data.left_out),
+        caveats=[
+            *_caveats(card, n_atypical=n_atypical, n=data.n, left_out=data.left_out),
+            *_of_its_run(bundle, dataset, cache, data, run),
+        ],
         evaluated=datetime.now(UTC).isoformat(timespec="seconds"),
         package_version=pneumoscope.__version__,
         reading=reading,
@@ -263,3 +274,29 @@ def _caveats(card: BundleCard, *, n_atypical: int, n: int, left_out: list[str]) 
     if left_out:
         lines.append(f"{len(left_out):,} images could not be read and are left out.")
     return lines
+
+
+def _of_its_run(
+    bundle: Bundle, dataset: Dataset, cache: DecodedCache, data: DataRecord, record: RunRecord
+) -> list[str]:
+    """Return the caveats of the training, where the bundle lies in the folder of its run.
+
+    The card has neither what the generator of added images learnt from nor which were left out.
+    """
+    card = bundle.card
+    try:
+        run = open_run(bundle.path.parent)
+    except PneumoscopeError:
+        return []  # the bundle lies elsewhere
+    learnt = run.facts["data"]
+    whose = (run.recipe.name, run.facts["seed"], learnt["fingerprint"])
+    if whose != (card.recipe, card.seed, card.training_data.fingerprint):
+        return []  # the folder is of another run
+    return training_caveats(
+        data,
+        record,
+        is_training_data_same=is_training_data_same(
+            run, dataset, roles_of(run.recipe, dataset), cache
+        ),
+        added=learnt.get("added"),
+    )
