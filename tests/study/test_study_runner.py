@@ -76,6 +76,8 @@ def test_the_page_and_the_table_show_what_the_json_holds(study, dataset, jobs, t
         assert "best checkpoint of 10 epochs" in text
         assert "there is no network behind this run" in text
         assert "1,234,567" in text
+        assert "those by `pneumoscope epochs` among them, are in its test-reads.jsonl" in text
+        assert "read once" not in text  # once `epochs` has been there that is untrue
     assert str(tmp_path / "out/runs/springboard-150-s0/metrics.json") in page
     assert "A toy &lt;study&gt;" in page
     for reference in re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', page):

@@ -43,8 +43,9 @@ COMPARISON_FOLDER = "comparison"
 _CONTRAST_RESAMPLES = 4  # times as many: a p-value of 0.001, corrected for eight, needs thousands
 _METHOD = (
     "Every run was trained by its recipe alone; its epoch and its balanced threshold were chosen "
-    "on the tuning split. Its test split was read once, after that; a further reading is counted "
-    "in `reading`. A system without three measured runs says so.",
+    "on the tuning split. Its figures come from a reading of its test split after that, whose "
+    "number is in `reading`; all its readings, those by `pneumoscope epochs` among them, are in "
+    "its test-reads.jsonl. A system without three measured runs says so.",
     "Training time and images/s are those of the machine that trained each run, named in "
     "study.json, and of whatever else it did meanwhile. Latency is one picture's way from its file "
     "to the answer, with one thread, on this machine: {machine}.",
