@@ -22,6 +22,7 @@ from pneumoscope.report.comparison_results import (
     OverSeeds,
     PairedTests,
     RecipeResult,
+    UntestedPair,
 )
 from pneumoscope.report.results import POINT_FIGURE_NAMES, SCORE_NAMES
 from pneumoscope.report.table import Table, is_number_column
@@ -68,6 +69,7 @@ def comparison(evaluation) -> Comparison:
     test = PairedTests(
         a="one",
         b="other",
+        seeds=[0, 1],
         auroc=AurocTest(
             auroc_a=0.91,
             auroc_b=0.81,
@@ -113,6 +115,29 @@ def test_markdown_holds_each_figure_with_spread_and_interval(comparison) -> None
     assert pairs[0][1:] == ["0.910", "0.810", "+0.100 (+0.050 to +0.150)", "< 0.001", "< 0.001"]
     assert pairs[1][1:] == ["0.800", "0.700", "9", "5", "0.420", "0.840"]
     assert text.rstrip().endswith("- How it was done.")
+
+
+def test_a_pair_names_its_seeds_where_a_recipe_has_more_and_why_it_is_not_tested(
+    comparison,
+) -> None:
+    one, other = comparison.recipes
+    more = one.model_copy(update={"seeds": [0, 1, 2]})
+    third = other.model_copy(update={"label": "third", "seeds": [7]})
+    unlike = comparison.model_copy(
+        update={
+            "recipes": [more, other, third],
+            "untested": [UntestedPair(a="one", b="third"), UntestedPair(a="other", b="third")],
+        }
+    )
+    for table in comparison_tables(unlike)[-2:]:
+        assert [row[0] for row in table.rows] == [
+            "one against other, seeds 0 and 1 alone",
+            "one against third: no test, for they have no seed in common",
+            "other against third: no test, for they have no seed in common",
+        ]
+        assert {len(row) for row in table.rows} == {len(table.header)}
+    untested_alone = unlike.model_copy(update={"tests": []})
+    assert comparison_markdown(untested_alone).count("no seed in common") == 4
 
 
 def test_every_table_of_the_markdown_is_rectangular(comparison) -> None:

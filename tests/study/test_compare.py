@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from scipy import stats
 from sklearn import metrics as sk
 
 from pneumoscope.core.errors import RunError, UsageError
+from pneumoscope.core.files import write_json
 from pneumoscope.data.predictions import Predictions, read_predictions
 from pneumoscope.metrics.delong import delong_paired
 from pneumoscope.report.results import ReportedFigure
 from pneumoscope.study.compare import compare_runs
+from pneumoscope.study.records import caveats
 
 THRESHOLDS = {0: 0.4, 1: 0.55, 2: 0.6}  # each seed has a balanced threshold of its own
 
@@ -150,6 +153,46 @@ def test_holm_corrects_over_all_pairs_each_figure_apart(make_evaluated, tmp_path
         )
 
 
+def test_recipes_with_other_seeds_are_tested_on_those_that_both_have(
+    make_evaluated, tmp_path
+) -> None:
+    """Oracle: each pair compared by itself, given the runs of the common seeds alone."""
+    whole = [make_evaluated("alpha", seed, noise=2.0) for seed in (0, 1, 2)]
+    some = [make_evaluated("beta", seed, noise=2.0) for seed in (1, 2)]
+    other = make_evaluated("gamma", 0, noise=2.0)
+    found = compare_runs([*whole, *some, other], tmp_path / "out", n_resamples=20)
+    pairs = [("alpha", "beta", [1, 2]), ("alpha", "gamma", [0])]
+    assert [(pair.a, pair.b, pair.seeds) for pair in found.tests] == pairs
+    alone = [
+        compare_runs([*whole[1:], *some], tmp_path / "first", n_resamples=20).tests[0],
+        compare_runs([whole[0], other], tmp_path / "second", n_resamples=20).tests[0],
+    ]
+    for name in ("auroc", "accuracy"):
+        expected = [getattr(test, name).p_value for test in alone]
+        assert [getattr(pair, name).p_value for pair in found.tests] == pytest.approx(expected)
+        # Two tests to correct for, not three: a pair without a common seed is none.
+        least = min(range(2), key=lambda place: expected[place])
+        assert getattr(found.tests[least], name).p_holm == pytest.approx(
+            min(1, 2 * expected[least])
+        )
+    assert [(pair.a, pair.b) for pair in found.untested] == [("beta", "gamma")]
+    assert "of recipes (2)" in " ".join(found.method)
+    assert "not tested" in found.method[-1]
+    assert "not tested" not in compare_runs(whole, tmp_path / "third", n_resamples=20).method[-1]
+
+
+def test_one_system_with_three_seeds_and_with_one_of_them_does_not_differ(
+    make_evaluated, tmp_path
+) -> None:
+    """An average of three ranks better than one: by itself that is no better system."""
+    runs = [make_evaluated("alpha", seed, noise=3.0) for seed in (0, 1, 2)]
+    same = make_evaluated("beta", 1)
+    shutil.copy(runs[1] / "predictions-test.csv", same)
+    (pair,) = compare_runs([*runs, same], tmp_path / "out", n_resamples=20).tests
+    assert (pair.auroc.difference, pair.auroc.p_value) == (0, 1)
+    assert (pair.accuracy.n_only_a, pair.accuracy.n_only_b) == (0, 0)
+
+
 def test_reported_figures_stand_beside_the_mean_of_ours(
     make_evaluated, evaluated, tmp_path
 ) -> None:
@@ -216,6 +259,27 @@ def test_phantoms_come_in_the_first_line(make_evaluated, evaluated, tmp_path) ->
     )
 
 
+def test_what_some_runs_learnt_from_is_told_first_with_their_names(
+    make_evaluated, evaluated, tmp_path
+) -> None:
+    _, evaluation = evaluated
+    added = {"kind": "generated", "is_generator_on_same_training": False}
+    notes = caveats(evaluation.data, evaluation.run, is_training_data_same=False, added=added)
+    standing, generator, training = notes
+    runs = [
+        make_evaluated("alpha", 0, caveats=notes),
+        make_evaluated("alpha", 1, caveats=notes[:2]),
+        make_evaluated("beta", 0, caveats=notes),
+        make_evaluated("gamma", 0, caveats=notes[:1]),
+    ]
+    notice = compare_runs(runs, tmp_path / "out", n_resamples=20).notice
+    assert notice == (
+        f"alpha (seeds 0, 1), beta (seed 0): {generator} alpha (seed 0), beta (seed 0): {training}"
+    )
+    assert (tmp_path / "out/comparison.md").read_text().startswith(f"**{notice}**")
+    assert compare_runs(runs[3:], tmp_path / "plain", n_resamples=20).notice is None
+
+
 def test_changed_recipes_of_one_name_are_told_apart(make_evaluated, tmp_path) -> None:
     runs = [make_evaluated("alpha", 0), make_evaluated("alpha", 0, sha256="set")]
     comparison = compare_runs(runs, tmp_path / "out", n_resamples=20)
@@ -263,6 +327,42 @@ def test_what_cannot_be_compared_is_refused(make_evaluated, evaluated, tmp_path)
     data = evaluated[1].data.model_copy(update={"split": "tuning"})
     with pytest.raises(RunError, match="tuning split"):
         compare_runs([make_evaluated("beta", 0, data=data)], tmp_path / "out")
+
+
+def change(path: Path, **changes) -> None:
+    """Change keys of a YAML or JSON file's own, or those of its `run`."""
+    content = yaml.safe_load(path.read_text())
+    content.get("run", content).update(changes)
+    write_json(path, content)
+
+
+def test_seeds_that_a_study_would_not_pool_are_not_averaged(
+    make_evaluated, evaluated, tmp_path: Path
+) -> None:
+    runs = [make_evaluated("alpha", seed) for seed in (0, 1)]
+
+    def refused(what: str) -> None:
+        with pytest.raises(RunError, match=what) as caught:
+            compare_runs(runs, tmp_path / "out", n_resamples=20)
+        assert f"{runs[0]} and {runs[1]} are both alpha" in str(caught.value)
+
+    for run, letter in zip(runs, "ab", strict=True):
+        write_json(
+            run / "run.json", {"data": {"added": {"kind": "repeated", "fingerprint": letter}}}
+        )
+    compare_runs(runs, tmp_path / "out", n_resamples=20)  # a control's images differ by seed
+    for run, letter in zip(runs, "ab", strict=True):
+        facts = {"data": {"added": {"kind": "generated", "fingerprint": 64 * letter}}}
+        write_json(run / "run.json", facts)
+    refused("the generated images of fingerprint a{12} .* b{12}: a mean")
+    shutil.copy(runs[0] / "run.json", runs[1])
+    change(runs[1] / "metrics.json", checkpoint="bundle.onnx")
+    refused("measured as trained and the other measured through its bundle")
+    change(runs[0] / "metrics.json", checkpoint="bundle.onnx")
+    for run, data in zip(runs, ("tuning", "changed_tuning"), strict=True):
+        shutil.copy(evaluated[0].path / "recipe.yaml", run)
+        change(run / "recipe.yaml", calibration={"data": data})
+    refused("calibrated as its recipe says: data='tuning' .* data='changed_tuning'")
 
 
 def test_runs_evaluated_by_another_version_are_known_by_their_recipe(

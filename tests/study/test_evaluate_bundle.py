@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 from pneumoscope.cli.app import app
 from pneumoscope.core.errors import DatasetError
 from pneumoscope.data.cache import open_cache
-from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.dataset import Dataset, FileDataset
+from pneumoscope.data.manifest import Manifest
 from pneumoscope.data.open import open_dataset
 from pneumoscope.data.predictions import read_predictions
 from pneumoscope.data.splits import assign_roles
@@ -23,8 +25,8 @@ from pneumoscope.detector.card import BundleCard
 from pneumoscope.report.results import Evaluation
 from pneumoscope.study import evaluate_bundle as module
 from pneumoscope.study.bundle_origin import has_taught
-from pneumoscope.study.compare import load_measured
 from pneumoscope.study.evaluate_bundle import evaluate_bundle
+from pneumoscope.study.measured_run import load_measured
 from pneumoscope.training.recipe_file import load_recipe
 from pneumoscope.training.run_data import prepare_data
 from pneumoscope.training.run_folder import RunFolder, open_run
@@ -164,6 +166,36 @@ def test_a_bundle_tuned_on_the_official_val_is_matched_too(
     other = BundleCard(**tiny.tiny_card())
     assert has_taught(data, roles, cache, card=card, run=None)
     assert not has_taught(data, roles, cache, card=other, run=None)
+
+
+def test_what_its_run_learnt_from_is_told_where_the_bundle_lies_in_its_folder(
+    tiny: ModuleType,
+    dataset: Dataset,
+    make_run: Callable[..., RunFolder],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(module, "write_results", lambda *_, **__: None)
+    run = make_run(tmp_path / "run", recipe="springboard-150-gan", seed=3)
+    added = {"kind": "generated", "fingerprint": "f", "count": 9}
+    run.facts["data"]["added"] = added | {"is_generator_on_same_training": False}
+    run.write_facts()
+    data = tiny.tiny_card()["training_data"] | {"fingerprint": run.facts["data"]["fingerprint"]}
+    card = {"recipe": run.recipe.name, "training_data": data}
+
+    def told(folder: Path, on: Dataset = dataset, **changes: object) -> str:
+        bundle = open_bundle(tiny.write_bundle(folder / "bundle.onnx", **card | changes))
+        found = evaluate_bundle(bundle, on, out=tmp_path / "out", show_progress=False)
+        return " ".join(found.caveats)
+
+    own = told(run.path, seed=3)
+    assert "The generator of its added images learnt from other radiographs than" in own
+    assert "The training split of" not in own
+    table = dataset.manifest.table
+    fewer = FileDataset(Manifest(table[5:], dataset.manifest.root, "fewer"))
+    assert "The training split of fewer can't be matched" in told(run.path, fewer, seed=3)
+    for folder, seed in ((run.path, 4), (tmp_path, 3)):  # a bundle of another run; a lone one
+        assert "generator" not in told(folder, seed=seed)
 
 
 def test_every_reading_is_written_down(bundle_path: Path, dataset_path: Path) -> None:

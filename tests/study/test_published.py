@@ -11,7 +11,9 @@ from pneumoscope.report.epochs_page import epochs_tables
 from pneumoscope.report.epochs_results import EpochsResult
 from pneumoscope.report.table import table_markdown
 from pneumoscope.study import compare
-from pneumoscope.study.compare import compare_runs, load_measured, run_figures
+from pneumoscope.study.compare import compare_runs, run_figures
+from pneumoscope.study.measured_run import load_measured
+from pneumoscope.study.paired_tests import TEST_METHOD
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "studies/measured"
@@ -79,6 +81,10 @@ def test_the_rows_of_the_table_are_those_of_the_results(
                 assert line in published[table.caption]
                 n_rows += 1
     assert n_rows >= 3 * len(whole)
+
+
+def test_what_the_paired_tests_know_of_stands_below_them(published: dict[str, set[str]]) -> None:
+    assert f"- {TEST_METHOD[1]}" in set().union(*published.values())
 
 
 def test_the_arms_of_the_balancing_question_are_published_as_measured(

@@ -3,14 +3,17 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
 from pneumoscope.metrics.calibration import Calibration
 from pneumoscope.report.study_results import CONTRAST_FIGURES
 from pneumoscope.study.paired_tests import Detector, paired_tests
+from pneumoscope.study.seeds_and_patients import MeanOverSeeds
 from pneumoscope.study.study_contrasts import (
     correct_after_holm,
     holm_over_tests,
+    over_seeds_record,
     paired_differences,
 )
 
@@ -34,6 +37,7 @@ def make(
     logit = strength * (2.0 * target - 1) + noise + own
     return Detector(
         label,
+        seeds=range(seeds),
         logit=logit,
         calibration=[calibration] * seeds,
         probability=1 / (1 + np.exp(-(logit + calibration.bias) / calibration.temperature)),
@@ -98,6 +102,23 @@ def test_a_large_difference_is_found_and_its_sign_turns_with_the_pair(facts) -> 
     assert forth.difference.low > 0 > back.difference.high
     assert forth.p_value == pytest.approx(back.p_value)
     assert forth.p_value < 0.05
+
+
+def test_an_interval_ends_where_a_difference_must(facts) -> None:
+    """Two seeds leave one degree of freedom, for which t is 12.7: their interval runs far."""
+    a, b = make("a", strength=0.9, seeds=2), make("b", strength=0.9, seeds=2)
+    alarmed = dataclasses.replace(b, probability=np.maximum(b.probability, [[0.9], [0.0]]))
+    differences = paired_differences(a, alarmed, n_resamples=50, **facts)
+    (found,) = (each for each in differences if each.figure == "specificity 0.5")
+    by_seed = np.subtract(found.a, found.b)
+    half = stats.t.ppf(0.975, 1) * by_seed.std(ddof=1) / math.sqrt(2)
+    assert half - abs(by_seed.mean()) > 1
+    assert (found.difference.low, found.difference.high) == (-1.0, 1.0)
+    assert found.p_value > 0.3  # which no bound changes
+    record = over_seeds_record(
+        MeanOverSeeds(by_seed, 0.1, 0.2, 0.15, 2.0, -0.5, 0.7, 0.5), floor=0.0
+    )
+    assert (record.low, record.high) == (0.0, 0.7)
 
 
 def test_holm_is_over_contrasts_and_each_figure_apart(facts) -> None:

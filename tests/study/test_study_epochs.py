@@ -14,8 +14,9 @@ from pneumoscope.data.cache import open_cache
 from pneumoscope.data.open import open_dataset
 from pneumoscope.data.phantom_set import make_phantoms
 from pneumoscope.report.epochs_page import short_gaps
-from pneumoscope.report.epochs_results import RULES
+from pneumoscope.report.epochs_results import RULES, Rule
 from pneumoscope.study.evaluate import evaluate_run
+from pneumoscope.study.seeds_and_patients import MeanOverSeeds, mean_over_seeds
 from pneumoscope.study.study_epochs import PURPOSE, read_epochs
 from pneumoscope.study.test_reads import read_log
 from pneumoscope.training import fit
@@ -159,8 +160,43 @@ def test_seeds_that_stopped_at_different_epochs_are_each_measured_from_their_own
         assert over.gap.by_seed == [run.gaps[place].gap for run in found.runs]
         assert over.gap.mean == pytest.approx(np.mean(over.gap.by_seed))
         assert over.kept == pytest.approx(np.mean([one.kept for one in each]))
-        if over.rule.by == over.rule.figure:
-            assert over.gap.low >= 0 or np.isnan(over.gap.low)
+        bare = unbounded_gap(over.rule, runs, chosen, tmp_path / "out/answers")
+        least = 0 if over.rule.by == over.rule.figure else -1
+        assert over.gap.low == pytest.approx(max(bare.low, least), nan_ok=True)
+        assert over.gap.high == pytest.approx(min(bare.high, 1), nan_ok=True)
+
+
+def unbounded_gap(
+    rule: Rule, runs: list[RunFolder], chosen: list[int], answers: Path
+) -> MeanOverSeeds:
+    """Return the gap over seeds from the written answers, by scikit-learn's figures."""
+    tables = [
+        [pl.read_csv(file) for file in sorted((answers / f"tiny-epochs-s{seed}").iterdir())]
+        for seed in range(len(runs))
+    ]
+    facts = tables[0][0]
+
+    def figure(name: str, target: np.ndarray, logit: np.ndarray) -> float:
+        if name == "auroc":
+            return sk.roc_auc_score(target, logit)
+        if name == "loss":
+            return -sk.log_loss(target, 1 / (1 + np.exp(-logit)))
+        return sk.accuracy_score(target, logit >= 0)
+
+    def gaps(target: np.ndarray, *logits: np.ndarray) -> np.ndarray:
+        if target.all() or not target.any():
+            return np.full(len(runs), np.nan)
+        found = []
+        for logit, own in zip(logits, chosen, strict=True):
+            values = [figure(rule.by, target, epoch) for epoch in logit.T]
+            best = logit[:, int(np.argmax(values))]
+            of_best, of_own = (figure(rule.figure, target, x) for x in (best, logit[:, own - 1]))
+            found.append(of_best - of_own)
+        return np.array(found)
+
+    logits = [np.array([each["logit"] for each in run]).T for run in tables]
+    target = facts["target"].to_numpy() == 1
+    return mean_over_seeds(gaps, facts["patient_id"], target, *logits, n_resamples=30)
 
 
 def test_every_reading_is_written_down_with_its_purpose(result, finished, phantoms) -> None:

@@ -77,6 +77,8 @@ def test_the_page_and_the_table_show_what_the_json_holds(study, dataset, jobs, t
         assert "best checkpoint of 10 epochs" in text
         assert "there is no network behind this run" in text
         assert "1,234,567" in text
+        assert "those by `pneumoscope epochs` among them, are in its test-reads.jsonl" in text
+        assert "read once" not in text  # once `epochs` has been there that is untrue
     assert str(tmp_path / "out/runs/springboard-150-s0/metrics.json") in page
     assert "A toy &lt;study&gt;" in page
     for reference in re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', page):
@@ -302,13 +304,17 @@ def test_runs_with_other_generated_images_are_not_pooled(
         }  # fmt: skip
         each.write_facts()
         evaluate_run(each, dataset, predict=predictor(seed))
-    plan = study("springboard-150-gan", seeds=[0, 1, 2])
+    named = [{"recipe": "springboard-150-gan", "name": "with-samples"}]
+    plan = study(seeds=[0, 1, 2], systems=named)
     result = run(plan, dataset, tmp_path / "out", runs=[tmp_path / "earlier"], works=False)
     (system,) = result.systems
     assert [each.state for each in system.runs] == ["measured", "measured", "failed"]
     assert "other generated images (fingerprint bbbbbbbbbbbb)" in (system.runs[2].reason or "")
     evaluation = json.loads((tmp_path / "earlier/0/metrics.json").read_text())
     assert any("generator of its added images" in line for line in evaluation["caveats"])
+    told = "with-samples (seeds 0, 1): The generator of its added images learnt from what may be"
+    for page in ("study.md", "study.html"):
+        assert told in (tmp_path / "out" / page).read_text()
 
 
 def test_what_only_other_generated_images_hold_apart_is_told_with_both_fingerprints(

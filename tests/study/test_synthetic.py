@@ -196,6 +196,19 @@ def test_a_generator_of_noise_is_far_away(evaluate) -> None:
     assert samples["precision"].mean == samples["coverage"].mean == 0
     assert evaluation.whole.figures["kernel_distance"].low > 0
     assert all(copies.row(SAMPLES).closer.value == 0 for copies in evaluation.copies)
+    # 0 of 25 leaves up to z² / (n + z²) (Wilson), and of a density nothing is known.
+    most = 1.959964**2 / (25 + 1.959964**2)
+    found = evaluation.whole.figures
+    assert (found["precision"].value, found["precision"].low) == (0, 0)
+    assert found["precision"].high == pytest.approx(most)
+    n_patients = evaluation.real.n_patients
+    assert found["coverage"].high == pytest.approx(1.959964**2 / (n_patients + 1.959964**2))
+    assert np.isnan([found["density"].low, found["density"].high]).all()
+    for copies in evaluation.copies:
+        samples = copies.row(SAMPLES)
+        for below in (samples.below_5th, samples.below_1st):
+            assert (below.value, below.low) == (0, 0)
+            assert below.high == pytest.approx(most)
 
 
 def test_newcomers_are_of_the_tuning_split_and_never_of_the_test_split(

@@ -1,3 +1,4 @@
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -5,9 +6,11 @@ import polars as pl
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from pneumoscope.report.synthetic_results import OTHER_HALF, SAMPLES
+from pneumoscope.metrics.neighbours import Nearest
+from pneumoscope.report.results import Measured
+from pneumoscope.report.synthetic_results import LEFT_OUT, OTHER_HALF, SAMPLES
 from pneumoscope.study import synthetic_distances
-from pneumoscope.study.synthetic_copies import measured_share
+from pneumoscope.study.synthetic_copies import Search, measured_share, summarise_copies
 from pneumoscope.study.synthetic_data import blur, detail, matching_blur, real_sets
 from pneumoscope.study.synthetic_distances import at_equal_sizes, half_size
 
@@ -76,6 +79,26 @@ def test_a_share_has_wilsons_interval_where_no_resample_would_differ() -> None:
     assert mixed.method == "bootstrap by patient"
     assert mixed.low == pytest.approx(0.1, abs=0.11)
     assert mixed.high == pytest.approx(0.7, abs=0.11)
+
+
+def test_a_difference_of_shares_at_their_ends_is_no_certainty() -> None:
+    """Newcombe's method 10 by hand, from Wilson's interval of 0 of 10: 0 to z² / (10 + z²)."""
+    most = 1.959964**2 / (10 + 1.959964**2)
+    own = np.arange(10)
+
+    def excess(is_near: bool) -> Measured:
+        far, near = np.full(10, 2.0), np.full(10, 0.5)
+        found = {
+            kind: Nearest(index=own, distance=distance, neighbour=own, neighbour_distance=far / 2)
+            for kind, distance in ((SAMPLES, near if is_near else far), (LEFT_OUT, far))
+        }
+        search = Search("pixels", "gray levels", 1.0, found, {SAMPLES: own, LEFT_OUT: own})
+        return summarise_copies(search, n_resamples=20).rows[0].excess
+
+    copied, fresh = excess(True), excess(False)
+    least = 1 - math.sqrt(2) * most
+    assert (copied.value, copied.low, copied.high) == pytest.approx((1, least, 1))
+    assert (fresh.value, fresh.low, fresh.high) == pytest.approx((0, -most, most))
 
 
 def grain(n: int, seed: int) -> np.ndarray:

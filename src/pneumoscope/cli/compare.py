@@ -33,7 +33,14 @@ def _print(comparison: "Comparison") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pneumoscope.report.comparison_page import HEADLINE, first_line, headline_cells, p_text
+    from pneumoscope.report.comparison_page import (
+        HEADLINE,
+        first_line,
+        headline_cells,
+        p_text,
+        pair_name,
+        untested_name,
+    )
     from pneumoscope.report.evaluation_page import signed
 
     console = Console()
@@ -44,14 +51,16 @@ def _print(comparison: "Comparison") -> None:
     for recipe in comparison.recipes:
         table.add_row(recipe.label, ", ".join(map(str, recipe.seeds)), *headline_cells(recipe))
     console.print(table)
-    if not comparison.tests:
+    if not (comparison.tests or comparison.untested):
         return
     tests = Table("Pair", "AUROC difference", "p (DeLong, Holm)", "p (McNemar, Holm)")
     for pair in comparison.tests:
         tests.add_row(
-            f"{pair.a} against {pair.b}",
+            pair_name(pair, comparison),
             signed(pair.auroc.difference),
             p_text(pair.auroc.p_holm),
             p_text(pair.accuracy.p_holm),
         )
+    for untested in comparison.untested:
+        tests.add_row(untested_name(untested))
     console.print(tests)

@@ -12,7 +12,9 @@ from pneumoscope.report.comparison_results import (
     COMPARED_POINTS,
     Comparison,
     OverSeeds,
+    PairedTests,
     RecipeResult,
+    UntestedPair,
 )
 from pneumoscope.report.evaluation_figures import compare_roc_figure, figure_png, show
 from pneumoscope.report.evaluation_page import FIGURE_LABELS, moment, signed
@@ -89,7 +91,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     tables = [_score_table(comparison)]
     tables += [_point_table(comparison, point) for point in COMPARED_POINTS]
     tables.append(_reported_table(comparison))
-    if comparison.tests:
+    if comparison.tests or comparison.untested:
         tables += [_auroc_table(comparison), _accuracy_table(comparison)]
     return [table for table in tables if table.rows]
 
@@ -127,6 +129,25 @@ def threshold_text(thresholds: Sequence[float]) -> str:
     """Return the thresholds of a recipe's seeds as text: one, or the range."""
     low, high = f"{min(thresholds):.3f}", f"{max(thresholds):.3f}"
     return low if low == high else f"{low} to {high}"
+
+
+def pair_name(pair: PairedTests, comparison: Comparison) -> str:
+    """Return a pair's recipes, and the seeds that were tested where one of them has others too."""
+    name = f"{pair.a} against {pair.b}"
+    recipes = (each for each in comparison.recipes if each.label in (pair.a, pair.b))
+    if all(len(each.seeds) == len(pair.seeds) for each in recipes):
+        return name
+    return f"{name}, {'seed' if len(pair.seeds) == 1 else 'seeds'} {_listed(pair.seeds)} alone"
+
+
+def untested_name(pair: UntestedPair) -> str:
+    """Return a pair's recipes, and why they were not tested."""
+    return f"{pair.a} against {pair.b}: no test, for they have no seed in common"
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    *most, last = map(str, seeds)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _score_table(comparison: Comparison) -> Table:
@@ -186,13 +207,14 @@ def _reported_table(comparison: Comparison) -> Table:
 
 
 def _auroc_table(comparison: Comparison) -> Table:
-    return Table(
+    return _pair_table(
+        comparison,
         caption="AUROC, pair by pair: DeLong's test on the same radiographs, seeds averaged",
         header=["Pair", "AUROC", "AUROC of the other", "Difference (95 % interval)", "p",
                 "p (Holm)"],
-        rows=[
+        tested=[
             [
-                f"{pair.a} against {pair.b}",
+                pair_name(pair, comparison),
                 show(pair.auroc.auroc_a),
                 show(pair.auroc.auroc_b),
                 f"{signed(pair.auroc.difference)} "
@@ -206,14 +228,15 @@ def _auroc_table(comparison: Comparison) -> Table:
 
 
 def _accuracy_table(comparison: Comparison) -> Table:
-    return Table(
+    return _pair_table(
+        comparison,
         caption="Accuracy at the balanced point, pair by pair: McNemar's test on the same "
         "radiographs, seeds averaged",
         header=["Pair", "Accuracy", "Accuracy of the other", "Only the first right",
                 "Only the other right", "p", "p (Holm)"],
-        rows=[
+        tested=[
             [
-                f"{pair.a} against {pair.b}",
+                pair_name(pair, comparison),
                 show(pair.accuracy.accuracy_a),
                 show(pair.accuracy.accuracy_b),
                 f"{pair.accuracy.n_only_a:,}",
@@ -224,3 +247,12 @@ def _accuracy_table(comparison: Comparison) -> Table:
             for pair in comparison.tests
         ],
     )  # fmt: skip
+
+
+def _pair_table(
+    comparison: Comparison, *, caption: str, header: list[str], tested: list[list[str]]
+) -> Table:
+    """Return a table of pairs, those that could not be tested last."""
+    empty = [""] * (len(header) - 1)
+    untested = [[untested_name(pair), *empty] for pair in comparison.untested]
+    return Table(caption=caption, header=header, rows=[*tested, *untested])

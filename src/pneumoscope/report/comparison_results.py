@@ -67,8 +67,16 @@ class PairedTests(Record):
 
     a: str
     b: str
+    seeds: list[int]  # that both have: each is one detector, averaged over these
     auroc: AurocTest
     accuracy: AccuracyTest
+
+
+class UntestedPair(Record):
+    """Two recipes without a common seed: what would be averaged is not alike."""
+
+    a: str
+    b: str
 
 
 class Comparison(Record):
@@ -81,6 +89,7 @@ class Comparison(Record):
     data: DataRecord
     recipes: list[RecipeResult]
     tests: list[PairedTests]
+    untested: list[UntestedPair] = []
     method: list[str]  # how the figures and tests came about, one sentence or two each
 
     def write(self, path: Path) -> None:

@@ -176,6 +176,11 @@ class RunRecord(Record):
     n_training: int | None = None
     n_tuning: int | None = None
 
+    @property
+    def is_of_bundle(self) -> bool:
+        """Whether it was measured through its bundle, whose probabilities are calibrated."""
+        return self.checkpoint.endswith(".onnx")
+
 
 class DataRecord(Record):
     """The radiographs that the figures rest on."""

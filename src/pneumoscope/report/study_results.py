@@ -4,7 +4,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pneumoscope.core.files import write_json
-from pneumoscope.report.comparison_results import OverSeeds, PairedTests, RecipeResult
+from pneumoscope.report.comparison_results import (
+    OverSeeds,
+    PairedTests,
+    RecipeResult,
+    UntestedPair,
+)
 from pneumoscope.report.results import DataRecord, MaybeUndefined, Record, Reported
 
 CONTRAST_FIGURES = ("auroc", "specificity balanced", "specificity 0.5", "accuracy balanced")
@@ -107,6 +112,7 @@ class StudyResult(Record):
     data: DataRecord | None  # None while nothing is measured
     systems: list[SystemResult]
     tests: list[PairedTests]
+    untested: list[UntestedPair] = []
     contrasts: list[Contrast]
     method: list[str]
 

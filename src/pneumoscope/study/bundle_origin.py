@@ -13,7 +13,7 @@ from pneumoscope.data.splits import Roles, assign_roles
 from pneumoscope.detector.bundle import Bundle
 from pneumoscope.detector.card import BundleCard
 from pneumoscope.study.evaluate import is_training_data_same
-from pneumoscope.training.run_data import is_copy_of, roles_of
+from pneumoscope.training.run_data import roles_of, without_copies
 from pneumoscope.training.run_folder import RunFolder, open_run
 from pneumoscope.training.run_state import FACTS_FILE
 
@@ -84,5 +84,5 @@ def has_taught(
 def _used_rows(roles: Roles, cache: DecodedCache) -> NDArray[np.int64]:
     """Return the rows that a run with these roles trains and tunes on, as `prepare_data` does."""
     training, tuning = (rows[cache.is_readable[rows]] for rows in (roles.training, roles.tuning))
-    is_copy = is_copy_of(cache, training, np.concatenate([tuning, roles.test]))
-    return np.concatenate([training[~is_copy], tuning])
+    training, tuning, _ = without_copies(cache, training, tuning, test=roles.test)
+    return np.concatenate([training, tuning])

@@ -44,9 +44,10 @@ from pneumoscope.study.measurement import (
     measure_subgroups,
     measured,
 )
-from pneumoscope.study.records import data_record, notice
+from pneumoscope.study.records import data_record, notice, training_caveats
 from pneumoscope.study.test_reads import record_read
 from pneumoscope.training.maps import Maps
+from pneumoscope.training.run_folder import RunFolder
 
 _CALIBRATED = "Probabilities are the bundle's, calibrated on {fitted_on}."
 _CHOSEN = "as the bundle's card has it, chosen on the tuning split"
@@ -108,7 +109,10 @@ def evaluate_bundle(
     thresholds = {point.name: point.threshold for point in card.operating_points} | {HALF: 0.5}
     evaluation = Evaluation(
         notice=notice(data, run),
-        caveats=_caveats(card, data, n_atypical=n_atypical, is_training_data_same=is_same),
+        caveats=[
+            *_caveats(card, data, n_atypical=n_atypical, is_training_data_same=is_same),
+            *_of_its_run(own_run, data, run),
+        ],
         evaluated=datetime.now(UTC).isoformat(timespec="seconds"),
         package_version=pneumoscope.__version__,
         reading=reading,
@@ -284,3 +288,12 @@ def _caveats(
     if data.left_out:
         lines.append(f"{len(data.left_out):,} images could not be read and are left out.")
     return lines
+
+
+def _of_its_run(run: RunFolder | None, data: DataRecord, record: RunRecord) -> list[str]:
+    """Return what only a run knows of the training: whom the generator of added images saw."""
+    if run is None:
+        return []  # the bundle lies elsewhere
+    added = run.facts["data"].get("added")
+    # Whether the training images are the dataset's is said already.
+    return training_caveats(data, record, is_training_data_same=True, added=added)

@@ -1,5 +1,6 @@
 """What an evaluation states about the run and the data beside its figures."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,9 @@ PHANTOM_NOTICE = (
     "Synthetic phantoms, not radiographs: these figures say nothing about how pneumonia is found "
     "in patients."
 )
+# How a note on a run's training begins; a comparison repeats these, and not those of every run.
+_OF_GENERATOR = "The generator of its added images learnt from"
+_OF_TRAINING = "The training split of"
 UNCALIBRATED = (
     "Probabilities are the sigmoid of the network's logit, not recalibrated: Brier score, "
     "calibration error and the reliability diagram show them as they are."
@@ -68,6 +72,18 @@ def _origins(data: dict[str, Any]) -> dict[str, int]:
     if added.get("kind") != "generated":
         return dict(origins)
     return dict(origins) | {"generated": origins.get("generated", 0) + added["count"]}
+
+
+def samples_of(facts: dict[str, Any]) -> str:
+    """Return the fingerprint of a run's generated images; a control's differ by seed on purpose.
+
+    Args:
+        facts: What run.json holds.
+
+    Returns: "" where no generated image trained.
+    """
+    added = facts.get("data", {}).get("added") or {}
+    return str(added.get("fingerprint")) if added.get("kind") == "generated" else ""
 
 
 def data_record(
@@ -155,25 +171,45 @@ def caveats(
         is_training_data_same: The dataset's training and tuning images are the run's.
         added: What run.json says of images added to training; None where none were.
     """
-    lines = [UNCALIBRATED]
-    if added and added.get("kind") == "generated":
-        is_same = added.get("is_generator_on_same_training")
-        if not is_same:
-            lines.append(
-                "The generator of its added images learnt from "
-                + ("other radiographs than" if is_same is False else "what may be others than")
-                + " the run's training split: whether patients that tune or test were among them "
-                "can't be told from here."
-            )
-    if not is_training_data_same:
-        lines.append(
-            f"The training split of {data.name} is not the one that this run learnt from "
-            f"({run.trained_on}, as it was then): whether patients of this {data.split} split "
-            "were trained on can't be told from here."
-        )
+    lines = [
+        UNCALIBRATED,
+        *training_caveats(data, run, is_training_data_same=is_training_data_same, added=added),
+    ]
     if data.left_out:
         lines.append(
             f"{len(data.left_out):,} of {data.n + len(data.left_out):,} images could not be read "
             "and are left out."
         )
     return lines
+
+
+def training_caveats(
+    data: DataRecord,
+    run: RunRecord,
+    *,
+    is_training_data_same: bool,
+    added: dict[str, Any] | None,
+) -> list[str]:
+    """Return the caveats of what a run learnt from; see `caveats`."""
+    lines = []
+    if added and added.get("kind") == "generated":
+        is_same = added.get("is_generator_on_same_training")
+        if not is_same:
+            lines.append(
+                f"{_OF_GENERATOR} "
+                + ("other radiographs than" if is_same is False else "what may be others than")
+                + " the run's training split: whether patients that tune or test were among them "
+                "can't be told from here."
+            )
+    if not is_training_data_same:
+        lines.append(
+            f"{_OF_TRAINING} {data.name} is not the one that this run learnt from "
+            f"({run.trained_on}, as it was then): whether patients of this {data.split} split "
+            "were trained on can't be told from here."
+        )
+    return lines
+
+
+def of_training(lines: Sequence[str]) -> list[str]:
+    """Return those of an evaluation's caveats that `training_caveats` made."""
+    return [line for line in lines if line.startswith((_OF_GENERATOR, _OF_TRAINING))]

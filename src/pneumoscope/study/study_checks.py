@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from pneumoscope.core.errors import PneumoscopeError, RunError
 from pneumoscope.report.results import METRICS_FILE
-from pneumoscope.study.compare import MeasuredRun, load_measured, run_figures
+from pneumoscope.study.compare import run_figures
+from pneumoscope.study.measured_run import MeasuredRun, load_measured
 from pneumoscope.study.study_runs import StudyRun
 
 _TOLERANCE = 1e-9

@@ -21,7 +21,7 @@ CONTRAST_METHOD = (
     "covariance between seeds in {n_resamples:,} resamples of patients, at least the variance "
     "over patients of these seeds' mean, and Student's t with the degrees of freedom of Hillis "
     "2007. Three seeds leave few of these where seeds differ much, so that their interval is "
-    "wide. With one seed it is that of the patients alone.",
+    "wide; it ends at -1 and 1 at the latest. With one seed it is that of the patients alone.",
     "p (Holm) is corrected for all measured contrasts of the question, each figure apart.",
     "All seeds of a system that trains with generated images have the same ones, of one generator: "
     "what is said of it holds for that generator and those samples, and how far another training "
@@ -100,15 +100,21 @@ def holm_over_tests(tests: Sequence[PairedTests | None]) -> list[PairedTests | N
     ]
 
 
-def over_seeds_record(found: MeanOverSeeds, *, floor: float = -math.inf) -> OverSeeds:
-    """Return the record of a mean over seeds; ``floor`` is the least that it can be."""
+def over_seeds_record(found: MeanOverSeeds, *, floor: float = -1.0) -> OverSeeds:
+    """Return the record of a mean difference of shares or AUROCs.
+
+    Args:
+        found: Its interval, by Student's t, knows no bounds: of few seeds that differ much it runs
+            past what a difference can be.
+        floor: The least that it can be; the most is 1.
+    """
     return OverSeeds(
         mean=found.mean,
         sd=found.sd,
         minimum=float(found.by_seed.min()),
         maximum=float(found.by_seed.max()),
         low=max(found.low, floor) if not math.isnan(found.low) else math.nan,
-        high=found.high,
+        high=min(found.high, 1.0) if not math.isnan(found.high) else math.nan,
         by_seed=found.by_seed.tolist(),
     )
 

@@ -6,7 +6,6 @@ after the run's own result stands, and every reading is written down with its pu
 """
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -151,7 +150,7 @@ def _settle(run: RunFolder, dataset: Dataset) -> _Subject:
             f"{run.path}: its own result is not on the test split of {dataset.name}. Evaluate it "
             f"there first: pneumoscope evaluate {run.path} --data DATASET"
         )
-    if evaluation.run.checkpoint.endswith(".onnx"):
+    if evaluation.run.is_of_bundle:
         raise RunError(
             f"{run.path}: was measured through its bundle, whose probabilities are calibrated on "
             "one epoch alone. Evaluate the run itself, in another folder of its own."
@@ -347,7 +346,7 @@ def _gap_over_seeds(
         recipe=recipe,
         rule=rule,
         seeds=seeds,
-        gap=over_seeds_record(found, floor=0.0 if rule.by == rule.figure else -math.inf),
+        gap=over_seeds_record(found, floor=0.0 if rule.by == rule.figure else -1.0),
         kept=float(np.mean(kept)),
     )
 

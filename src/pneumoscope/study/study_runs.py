@@ -11,6 +11,7 @@ import filelock
 from pneumoscope.core.errors import NoDetectorError, PneumoscopeError, RunError
 from pneumoscope.data.predictions import read_predictions
 from pneumoscope.report.results import METRICS_FILE, Evaluation, load_evaluation
+from pneumoscope.study.records import samples_of
 from pneumoscope.study.study_data import Expected, added_fingerprint
 from pneumoscope.study.study_plan import MeasuredBy, Study, System
 from pneumoscope.training.epoch_weights import stored_epochs
@@ -193,7 +194,7 @@ def state_of(run: RunFolder, expected: Expected, *, system: System) -> tuple[Sta
         evaluation = check_measured(run.path, expected)
     except RunError as error:
         return "failed", str(error)
-    by: MeasuredBy = "bundle" if evaluation.run.checkpoint.endswith(".onnx") else "run"
+    by: MeasuredBy = "bundle" if evaluation.run.is_of_bundle else "run"
     if by != system.measured_by:
         return "failed", _OTHER_WAY[system.measured_by]
     return "measured", None
@@ -244,9 +245,7 @@ def refuse_other_samples(runs: Sequence[StudyRun]) -> list[StudyRun]:
 
 
 def _samples_of(run: StudyRun) -> str:
-    """Return the fingerprint of a run's generated images; a control's differ by seed on purpose."""
-    added = open_run(run.folder).facts.get("data", {}).get("added") or {}
-    return str(added.get("fingerprint")) if added.get("kind") == "generated" else ""
+    return samples_of(open_run(run.folder).facts)
 
 
 def is_in_use(folder: Path) -> bool:

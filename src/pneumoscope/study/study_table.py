@@ -8,7 +8,7 @@ from pathlib import Path
 import pneumoscope
 from pneumoscope.core.errors import WeightsError
 from pneumoscope.data.predictions import Predictions, read_predictions
-from pneumoscope.report.comparison_results import Comparison, PairedTests
+from pneumoscope.report.comparison_results import Comparison
 from pneumoscope.report.results import (
     METRICS_FILE,
     Confusion,
@@ -23,7 +23,8 @@ from pneumoscope.report.study_results import (
     StudyResult,
     SystemResult,
 )
-from pneumoscope.study.compare import compare_runs, detector_of, load_measured
+from pneumoscope.study.compare import compare_runs, detector_of
+from pneumoscope.study.measured_run import load_measured
 from pneumoscope.study.measurement import beside_reported
 from pneumoscope.study.paired_tests import paired_tests
 from pneumoscope.study.study_contrasts import (
@@ -42,8 +43,9 @@ COMPARISON_FOLDER = "comparison"
 _CONTRAST_RESAMPLES = 4  # times as many: a p-value of 0.001, corrected for eight, needs thousands
 _METHOD = (
     "Every run was trained by its recipe alone; its epoch and its balanced threshold were chosen "
-    "on the tuning split. Its test split was read once, after that; a further reading is counted "
-    "in `reading`. A system without three measured runs says so.",
+    "on the tuning split. Its figures come from a reading of its test split after that, whose "
+    "number is in `reading`; all its readings, those by `pneumoscope epochs` among them, are in "
+    "its test-reads.jsonl. A system without three measured runs says so.",
     "Training time and images/s are those of the machine that trained each run, named in "
     "study.json, and of whatever else it did meanwhile. Latency is one picture's way from its file "
     "to the answer, with one thread, on this machine: {machine}.",
@@ -76,7 +78,10 @@ def make_table(
     comparison = None
     if measured:
         comparison = compare_runs(
-            [run.folder for run in measured], out / COMPARISON_FOLDER, n_resamples=n_resamples
+            [run.folder for run in measured],
+            out / COMPARISON_FOLDER,
+            n_resamples=n_resamples,
+            labels={system.recipe_sha256: system.name for system in study.systems},
         )
     systems = [
         _system(system, [run for run in runs if run.system is system], out, comparison, costing)
@@ -92,7 +97,8 @@ def make_table(
         machine=machine_name(),
         data=comparison.data if comparison else None,
         systems=systems,
-        tests=_named_tests(study, comparison),
+        tests=comparison.tests if comparison else [],
+        untested=comparison.untested if comparison else [],
         contrasts=contrasts,
         method=_method(comparison, contrasts, n_resamples=n_resamples * _CONTRAST_RESAMPLES),
     )
@@ -138,7 +144,7 @@ def _system(
         unsaid=list(recipe.source.unsaid),
         reported=_reported(system, runs),
         runs=[_outcome(run) for run in runs],
-        result=found[0].model_copy(update={"label": system.name}) if found else None,
+        result=found[0] if found else None,
         not_reproducible=(
             "; ".join(map(str, reasons))
             if all(run.error == WeightsError.__name__ for run in runs)
@@ -175,7 +181,7 @@ def _outcome(run: StudyRun) -> RunOutcome:
     if run.state in ("measured", "trained"):
         facts = open_run(run.folder).facts
     evaluation = load_evaluation(run.folder / METRICS_FILE) if run.state == "measured" else None
-    by_bundle = evaluation is not None and evaluation.run.checkpoint.endswith(".onnx")
+    by_bundle = evaluation is not None and evaluation.run.is_of_bundle
     return RunOutcome(
         seed=run.seed,
         state=run.state,
@@ -239,18 +245,6 @@ def _with_holm(contrasts: Sequence[Contrast]) -> list[Contrast]:
             update = {"differences": differences, "averaged": averaged}
             corrected[place] = contrasts[place].model_copy(update=update)
     return corrected
-
-
-def _named_tests(study: Study, comparison: Comparison | None) -> list[PairedTests]:
-    """Return the tests with the systems' names in the place of the recipes' labels."""
-    if comparison is None:
-        return []
-    name_of = {system.recipe_sha256: system.name for system in study.systems}
-    names = {each.label: name_of[each.recipe_sha256] for each in comparison.recipes}
-    return [
-        test.model_copy(update={"a": names[test.a], "b": names[test.b]})
-        for test in comparison.tests
-    ]
 
 
 def _predictions(run: StudyRun) -> Predictions:

@@ -9,6 +9,7 @@ planted on purpose, blurred a little with their originals left in: what the chec
 generator that did nothing but copy.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -170,11 +171,24 @@ def _row(search: Search, kind: str, *, n_resamples: int) -> CopyRow:
             bound = np.percentile(values[~chosen], percentile)
             return float((values[chosen] < bound).mean())
 
-        return _bootstrapped(statistic, units, distance, is_kind, n_resamples=n_resamples)
+        drawn = _bootstrapped(statistic, units, distance, is_kind, n_resamples=n_resamples)
+        if drawn.value not in (0.0, 1.0):
+            return drawn
+        # Hardly a resample differs then, which is no certainty.
+        bound = np.percentile(left_out.distance, percentile)
+        held = measured_share(found.distance < bound, whose, n_resamples=n_resamples)
+        return held.model_copy(
+            update={"low": min(held.low, drawn.low), "high": max(held.high, drawn.high)}
+        )
 
+    excess = _bootstrapped(_excess, units, is_closer, is_kind, n_resamples=n_resamples)
+    if excess.low == excess.high:  # both shares are 0 or 1
+        other = measured_share(left_out.is_closer, search.whose[LEFT_OUT], n_resamples=n_resamples)
+        low, high = _difference_interval(row.closer, other)
+        excess = excess.model_copy(update={"low": low, "high": high, "method": "Newcombe"})
     return row.model_copy(
         update={
-            "excess": _bootstrapped(_excess, units, is_closer, is_kind, n_resamples=n_resamples),
+            "excess": excess,
             "below_5th": share_below(5),
             "below_1st": share_below(1),
         }
@@ -207,6 +221,17 @@ def _excess(is_closer: NDArray[np.bool_], is_kind: NDArray[np.bool_]) -> float:
     if not is_kind.any() or is_kind.all():
         return float("nan")
     return float(is_closer[is_kind].mean() - is_closer[~is_kind].mean())
+
+
+def _difference_interval(a: Measured, b: Measured) -> tuple[float, float]:
+    """Return the 95 % interval of a - b, from those of two shares taken as independent.
+
+    Source: Newcombe (1998), Statistics in Medicine 17(8), 873-890, method 10.
+    """
+    difference = a.value - b.value
+    below = math.hypot(a.value - a.low, b.high - b.value)
+    above = math.hypot(a.high - a.value, b.value - b.low)
+    return difference - below, difference + above
 
 
 def _bootstrapped(

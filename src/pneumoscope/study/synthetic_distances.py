@@ -5,7 +5,6 @@ another half of the real radiographs, of the same size, against the same referen
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from pneumoscope.report.synthetic_results import (
     Spread,
     WholeSets,
 )
+from pneumoscope.study.synthetic_copies import measured_share
 
 N_DRAWS = 20
 MAX_SIZE = 4000  # the work grows with the square and the cube, the precision hardly
@@ -135,25 +135,28 @@ def between_whole_sets(
 def _manifold_figures(
     manifold: Manifold, *, patient: NDArray[np.int64], n_resamples: int
 ) -> dict[str, Measured]:
-    """Return the four figures; what each is a mean over is resampled, the balls are not."""
+    """Return the four figures; what each is a mean over varies, the balls are held."""
     own = np.arange(manifold.is_inside.size)
-    parts: dict[str, tuple[NDArray[Any], NDArray[np.int64], str]] = {
-        "precision": (manifold.is_inside, own, "samples"),
-        "recall": (manifold.is_reached, patient, "patients"),
-        "density": (manifold.n_balls / manifold.k, own, "samples"),
-        "coverage": (manifold.is_covered, patient, "patients"),
+
+    def share(is_true: NDArray[np.bool_], unit: NDArray[np.int64]) -> Measured:
+        found = measured_share(is_true, unit, n_resamples=n_resamples)
+        return found.model_copy(update={"method": f"{found.method}, neighbourhoods held"})
+
+    return {
+        "precision": share(manifold.is_inside, own),
+        "recall": share(manifold.is_reached, patient),
+        "density": _density(manifold.n_balls / manifold.k, own, n_resamples=n_resamples),
+        "coverage": share(manifold.is_covered, patient),
     }
-    figures = {}
-    for name, (values, unit, resampled) in parts.items():
-        low, high = bootstrap_by_patient(np.mean, unit, values, n_resamples=n_resamples)
-        figures[name] = Measured(
-            value=float(values.mean()),
-            low=low,
-            high=high,
-            n=values.size,
-            method=f"bootstrap by {resampled}, neighbourhoods held",
-        )
-    return figures
+
+
+def _density(values: NDArray[np.float64], own: NDArray[np.int64], *, n_resamples: int) -> Measured:
+    low, high = bootstrap_by_patient(np.mean, own, values, n_resamples=n_resamples)
+    method = "bootstrap by samples, neighbourhoods held"
+    if low == high:  # no share, so that Wilson knows nothing of it: 0 where no ball holds a sample
+        low = high = np.nan
+        method = "no interval: no resample changes it"
+    return Measured(value=float(values.mean()), low=low, high=high, n=values.size, method=method)
 
 
 def _patient_by_patient(patient: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -33,9 +33,9 @@ def method_lines(
         "some sample. Density: reference balls that hold a sample, over k. Coverage: share of "
         "reference balls that hold a sample (Kynkäänniemi et al. 2019, Naeem et al. 2020).",
         f"All against all: at most {MAX_SIZE:,} of each. The kernel distance's 95 % interval is a "
-        "jackknife over patients and samples; those of the four shares resample samples or "
-        "patients with the neighbourhoods held. The Fréchet distance has none, because resampling "
-        "raises it.",
+        "jackknife over patients and samples; those of precision, recall and coverage are of "
+        "shares, as below, and density's resamples samples, with the neighbourhoods held. The "
+        "Fréchet distance has none, because resampling raises it.",
         "Memorisation: each picture's nearest training radiograph is found, in gray values (root "
         "mean square difference) and in the embedding. The picture counts as closer where it lies "
         "nearer to that radiograph than any radiograph of another patient does (Alaa et al. 2022, "
@@ -55,9 +55,10 @@ def method_lines(
         "Where that share is as low as that of the patients left out, two radiographs of one "
         "patient are as far apart as those of two patients, and the check finds copied pictures, "
         "not drawn portraits of a patient.",
-        "Intervals of shares are 95 %: Wilson's for samples, a bootstrap by patient otherwise; the "
-        "nearest radiographs are held. The shares below a percentile are of the distances of "
-        "patients left out, whose own shares are 5 % and 1 % by definition.",
+        "Intervals of shares are 95 %: Wilson's for samples and for a share of exactly 0 or 1, a "
+        "trial a patient; a bootstrap by patient otherwise. The nearest radiographs are held. The "
+        "shares below a percentile are of the distances of patients left out, whose own shares are "
+        "5 % and 1 % by definition.",
     ]
 
 

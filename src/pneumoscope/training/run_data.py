@@ -92,10 +92,7 @@ def prepare_data(
     )
     tuning = readable_rows(cache, dataset, roles.tuning, strict=strict)
     training = readable_rows(cache, dataset, roles.training, strict=strict)
-    is_test = is_copy_of(cache, tuning, roles.test)
-    is_copy = is_copy_of(cache, training, np.concatenate([tuning, roles.test]))
-    copies = np.concatenate([tuning[is_test], training[is_copy]])
-    tuning, training = tuning[~is_test], training[~is_copy]
+    training, tuning, copies = without_copies(cache, training, tuning, test=roles.test)
     kept = Roles(training=training, tuning=tuning, test=roles.test, unused=roles.unused)
     check_roles(dataset.manifest, kept, needs=("training", "tuning"))
     table = dataset.manifest.table
@@ -153,6 +150,27 @@ def _subtype_fingerprint(paths: list[str], subtype: NDArray[np.int64]) -> str:
         json.dumps([path, kind]) for path, kind in zip(paths, subtype.tolist(), strict=True)
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def without_copies(
+    cache: DecodedCache,
+    training: NDArray[np.int64],
+    tuning: NDArray[np.int64],
+    *,
+    test: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return training, tuning, and the rows taken out of them: a copy trains last and tests first.
+
+    Args:
+        cache: Of the dataset, at whatever size.
+        training: (N,) readable row numbers.
+        tuning: (M,) readable row numbers.
+        test: (K,) row numbers.
+    """
+    is_test = is_copy_of(cache, tuning, test)
+    is_copy = is_copy_of(cache, training, np.concatenate([tuning, test]))
+    copies = np.concatenate([tuning[is_test], training[is_copy]])
+    return training[~is_copy], tuning[~is_test], copies
 
 
 def is_copy_of(
