@@ -9,11 +9,13 @@ from pneumoscope.report.comparison_page import comparison_tables
 from pneumoscope.report.comparison_results import Comparison, RecipeResult
 from pneumoscope.report.epochs_page import epochs_tables
 from pneumoscope.report.epochs_results import EpochsResult
+from pneumoscope.report.evaluation_page import signed
 from pneumoscope.report.table import table_markdown
 from pneumoscope.study import compare
-from pneumoscope.study.compare import compare_runs, run_figures
+from pneumoscope.study.compare import compare_runs, detector_of, run_figures
 from pneumoscope.study.measured_run import load_measured
 from pneumoscope.study.paired_tests import TEST_METHOD
+from pneumoscope.study.study_contrasts import correct_after_holm, paired_differences
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "studies/measured"
@@ -107,6 +109,47 @@ def test_the_arms_of_the_balancing_question_are_published_as_measured(
             assert f"| {words} | {cells} |" in lines[head : head + 2 + len(ARMS)]
             n_rows += 1
     assert n_rows >= 2
+
+
+def test_the_differences_of_the_balancing_question_are_published_as_measured() -> None:
+    lines = (ROOT / "docs/results.md").read_text(encoding="utf-8").splitlines()
+    base, n_rows = "springboard-150", 0
+    (head,) = (n for n, line in enumerate(lines) if "| AUROC | by seed | p (Holm) |" in line)
+    measured = {
+        arm: [load_measured(MEASURED / f"{base}{arm}-s{seed}") for seed in range(N_SEEDS)]
+        for arm in ARMS
+        if (MEASURED / f"{base}{arm}-s{N_SEEDS - 1}/metrics.json").is_file()
+    }
+    facts = measured["-gan"][0].predictions
+    others = [arm for arm in measured if arm != "-gan"]
+    found = correct_after_holm(
+        [
+            paired_differences(
+                detector_of(base, measured["-gan"]),
+                detector_of(f"{base}{arm}", measured[arm]),
+                target=facts.target,
+                patient_id=facts.patient_id,
+                n_resamples=4000,  # as `study` takes them
+            )
+            for arm in others
+        ]
+    )
+    for arm, differences in zip(others, found, strict=True):
+        rows = lines[head + 2 : lines.index("", head)]
+        (row,) = (line for line in rows if line.startswith(f"| {ARMS[arm]} |"))
+        by_figure = {each.figure: each for each in differences}
+        cells = []
+        for figure in ("auroc", "specificity 0.5", "specificity balanced", "accuracy balanced"):
+            each = by_figure[figure]
+            of_mean = each.difference
+            ends = f"{signed(of_mean.low)} to {signed(of_mean.high)}"
+            cells.append(f"{signed(of_mean.mean)} ({ends})")
+            if figure in ("auroc", "specificity 0.5"):
+                cells.append(", ".join(map(signed, of_mean.by_seed)))
+                cells.append(f"{each.p_value:.2g} ({each.p_holm:.2g})")
+        assert row.replace("−", "-") == f"| {ARMS[arm]} | {' | '.join(cells)} |"
+        n_rows += 1
+    assert n_rows == len(others) >= 2
 
 
 def test_what_choosing_the_epoch_on_test_is_worth_is_published_as_measured() -> None:
