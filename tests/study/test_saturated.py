@@ -152,7 +152,12 @@ def test_a_bundles_card_ranks_by_logits(measured, dataset) -> None:
         atypicality=np.zeros(40),
         changed_logit=np.empty((0, 40)),
     )
-    data = SimpleNamespace(cache=SimpleNamespace(manifest=dataset.manifest), training=np.arange(5))
+    data = SimpleNamespace(
+        cache=SimpleNamespace(manifest=dataset.manifest),
+        training=np.arange(5),
+        tuning=np.arange(5, 9),
+        target=np.arange(9) % 2,
+    )
     choices = choose(tuning)
     card = make_card(
         run, data, choices, name=None, version=None, precision="fp32", is_pooled_linear=True
