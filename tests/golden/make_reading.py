@@ -181,6 +181,8 @@ def rasters() -> dict[str, tuple[bytes, np.ndarray, dict[str, object]]]:
 def dicoms() -> dict[str, tuple[bytes, np.ndarray, dict[str, object]]]:
     facts = {"modality": "DX", "view_position": "AP", "age_years": 1.5, "sex": "F"}
     entries = (np.linspace(0, 1, 4096) ** 2 * 1023).astype(np.uint16)
+    bytes_of_lut = entries // 4
+    far = {"RescaleSlope": 32, "RescaleIntercept": 0, "RescaleType": "US"}  # to 131,040
     rescale = {"RescaleSlope": 2, "RescaleIntercept": -700, "RescaleType": "US"}
     bent = {"WindowCenter": 2000, "WindowWidth": 900, "VOILUTFunction": "SIGMOID"}
     jpeg = jpeg_dicom()
@@ -210,6 +212,14 @@ def dicoms() -> dict[str, tuple[bytes, np.ndarray, dict[str, object]]]:
         "voi-lut.dcm": (
             with_lut(dicom(TWELVE, bits=12), entries, 10, 0),
             np.rint(entries[TWELVE] / 1023 * 255),
+        ),
+        "voi-lut-8-bit.dcm": (
+            with_lut(dicom(TWELVE, bits=12), bytes_of_lut, 8, 0),
+            bytes_of_lut[TWELVE],
+        ),
+        "voi-lut-far-outside.dcm": (
+            with_lut(dicom(TWELVE, bits=12, **far), entries, 10, 0),
+            np.rint(entries[np.minimum(32 * TWELVE.astype(int), 4095)] / 1023 * 255),
         ),
         "jpeg-baseline.dcm": (jpeg, window(in_jpeg, 128, 256)),
     }

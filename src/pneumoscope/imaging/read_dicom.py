@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset, read_partial
-from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
+from pydicom.pixels.processing import apply_modality_lut, apply_windowing
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -45,6 +45,7 @@ _FACTS = (0x00100020, 0x00100040, 0x00101010, 0x00185101)  # in ascending order
 _HEADER_BYTES = 1 << 24  # more than the elements beside the pixels ever need
 _CHUNK_BYTES = 1 << 20
 _BLOCK_ROWS = 256
+_VOI_DEPTHS = (8, *range(10, 17))  # PS3.3, C.11.2.1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +238,8 @@ def _display_values(stored: NDArray[np.int32], file: Dataset, title: str) -> NDA
         table = apply_modality_lut(np.arange(lowest, highest + 1), file)
         black, white = float(table.min()), float(table.max())
         if "VOILUTSequence" in file:
-            table = apply_voi_lut(table, file)
-            black, white = 0.0, 2.0 ** file.VOILUTSequence[0].LUTDescriptor[2] - 1
+            table, bits = _through_voi_lut(table, file)
+            black, white = 0.0, 2.0**bits - 1
         elif "WindowCenter" in file and "WindowWidth" in file:
             table = apply_windowing(table, file)
             # The ends of the window's scale, as values far below and far above it show them. Not
@@ -260,3 +261,29 @@ def _display_values(stored: NDArray[np.int32], file: Dataset, title: str) -> NDA
     for top in range(0, len(shown), _BLOCK_ROWS):  # so that NumPy's 64-bit indices stay few
         shown[top : top + _BLOCK_ROWS] = display[stored[top : top + _BLOCK_ROWS] - lowest]
     return shown
+
+
+def _through_voi_lut(values: NDArray[np.generic], file: Dataset) -> tuple[NDArray[np.uint16], int]:
+    """Return what the first VOI LUT has for modality values (N,), and the bits of its entries.
+
+    Values outside the table take its first or last entry; fractions are cut off. pydicom's own
+    `apply_voi` indexes in the entries' type, so that 8-bit entries would repeat after 256.
+
+    Raises: ValueError: the table is too short, or of a depth or with entries that have no meaning.
+    """
+    item = file.VOILUTSequence[0]
+    n_entries, first, bits = item.LUTDescriptor
+    n_entries = n_entries or 1 << 16
+    data = item.LUTData
+    if isinstance(data, bytes):
+        is_big = file.file_meta.TransferSyntaxUID == ExplicitVRBigEndian
+        data = np.frombuffer(data, ">u2" if is_big else "<u2")
+    entries = np.atleast_1d(np.asarray(data)).astype(np.uint16)[:n_entries]
+    if bits not in _VOI_DEPTHS or len(entries) < n_entries:
+        raise ValueError("a table of another depth, or too short")
+    if bits == 8 and entries.max() > 255:
+        raise ValueError("too large entries")
+    index = np.clip(np.trunc(values.astype(np.float64) - first), 0, n_entries - 1)
+    if np.isnan(index).any():
+        raise ValueError("no number")
+    return entries[index.astype(np.intp)], bits
