@@ -29,6 +29,7 @@ from pneumoscope.imaging.dicom_tags import (
     check_modality,
     check_tags,
     drop_empty,
+    padding_range,
     refused,
     text,
 )
@@ -91,7 +92,8 @@ def read_dicom(
 
     Stored values pass the modality LUT (or RescaleSlope and RescaleIntercept), then the VOI LUT
     or the first window; without either, the image's smallest and largest values become black and
-    white. MONOCHROME1 is inverted, so that larger is always brighter.
+    white. MONOCHROME1 is inverted, so that larger is always brighter. Pixels that the file states
+    to be padding take no part in this and are black.
 
     Args:
         source: The file, or its bytes.
@@ -232,6 +234,20 @@ def _cut_to_stored(values: NDArray[np.int32], file: Dataset) -> NDArray[np.int32
 
 
 def _display_values(stored: NDArray[np.int32], file: Dataset, title: str) -> NDArray[np.uint8]:
+    """Return (H, W) display values; padding is black. ``stored`` may be changed."""
+    padding = padding_range(file)
+    if padding is None:
+        return _picture_values(stored, file, title)
+    is_padding = (stored >= padding[0]) & (stored <= padding[1])
+    if is_padding.all():
+        return np.zeros(stored.shape, np.uint8)
+    stored[is_padding] = stored.flat[is_padding.argmin()]  # the picture's extremes stay as they are
+    shown = _picture_values(stored, file, title)
+    shown[is_padding] = 0
+    return shown
+
+
+def _picture_values(stored: NDArray[np.int32], file: Dataset, title: str) -> NDArray[np.uint8]:
     """Return (H, W) display values: one look-up for each stored value, then one for each pixel."""
     lowest, highest = int(stored.min()), int(stored.max())
     try:
