@@ -107,6 +107,7 @@ def read_dicom(
         UnreadableImageError: not DICOM, damaged, no pixel data, several frames, colour, of
             another modality, a required tag is missing, or a transfer syntax that is not decoded.
         ImageTooLargeError: it claims more than ``max_pixels``.
+        MemoryError: too little is free to decode it.
 
     Source: DICOM PS3.3, sections C.7.6.3 (image pixel), C.11.1 and C.11.2 (modality and VOI LUT).
     """
@@ -114,7 +115,7 @@ def read_dicom(
     try:
         with quiet_warnings():
             return _decode(data, title, max_pixels, any_modality)
-    except RadiographError:
+    except (RadiographError, MemoryError):  # a lack of memory is no fault of the file
         raise
     except Exception as error:
         # pydicom raises many kinds for damaged bytes; we promise one. Its words stay out of ours,
@@ -192,6 +193,8 @@ def _stored_values(file: Dataset, title: str) -> NDArray[np.int32]:
             bits_allocated=file.BitsAllocated,
             is_signed=file.PixelRepresentation == 1,
         )
+    except MemoryError:
+        raise
     except Exception as error:  # each decoder has kinds of its own; what they say names no patient
         reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
         raise refused(
@@ -264,6 +267,8 @@ def _picture_values(stored: NDArray[np.int32], file: Dataset, title: str) -> NDA
         share = (table.astype(np.float64) - black) / ((white - black) or 1.0)
         if not np.isfinite(share).all():
             raise ValueError("not finite")
+    except MemoryError:
+        raise
     except Exception as error:
         raise refused(
             title,
