@@ -278,7 +278,7 @@ def cut(syntax: UID, share: float) -> bytes:
 
 REFUSED = {
     "cut rle": (cut(RLELossless, 0.6), "RLE Lossless.*cut short"),
-    "cut jpeg-ls": (cut(JPEGLSLossless, 0.6), "JPEG-LS.*cannot be decoded"),
+    "cut jpeg-ls": (cut(JPEGLSLossless, 0.6), "JPEG-LS.*cannot be decoded: it is cut short"),
     "cut jpeg 2000": (cut(JPEG2000Lossless, 0.6), "JPEG 2000.*cannot be decoded"),
     "cut jpeg": (
         wrap(jpeg_bytes()[:900] + b"\xff\xd9", JPEGBaseline8Bit, draw(8), bits=8),

@@ -25,6 +25,15 @@ it.each(inScript)("%s decodes as written down", async (name, expected) => {
   expect(read.sex).toBe(expected.sex ?? null);
 });
 
+it("refuses a cut JPEG-LS before its decoder is fetched", async () => {
+  const bytes = goldenBytes("jpeg-ls.dcm");
+  const end = Buffer.from(bytes).lastIndexOf(Buffer.from([0xff, 0xd9]));
+  bytes.fill(0, end - 9, end + 2);
+  await expect(readFile(bytes, "cut", codecs)).rejects.toThrow(
+    "cannot be decoded: it is cut short",
+  );
+});
+
 it("leaves the bytes that it reads as they were", async () => {
   for (const [name] of inScript) {
     const bytes = goldenBytes(name);
