@@ -315,6 +315,10 @@ REFUSED = {
         encode(make_file(draw(12), bits=12, Modality="ROERICHARD")),
         "none of the standard's",
     ),
+    "raw": (
+        encode(make_file(draw(12), bits=12, PresentationIntentType="FOR PROCESSING")),
+        "FOR PROCESSING.*FOR PRESENTATION",
+    ),
     "high bit": (encode(make_file(draw(12), bits=12, HighBit=15)), "HighBit 15 with 12"),
     "cut native": (encode(make_file(draw(12), bits=12))[:-100], "cut short"),
     "own photometric": (
@@ -345,7 +349,8 @@ def test_refusal_names_the_fault_and_nothing_of_the_patient(
 
 
 def test_any_modality_can_be_asked_for() -> None:
-    data = encode(make_file(draw(12), bits=12, Modality="CT"))
+    raw = {"PresentationIntentType": "FOR PROCESSING"}
+    data = encode(make_file(draw(12), bits=12, Modality="CT", **raw))
     assert read_radiograph(data, any_modality=True).modality == "CT"
 
 

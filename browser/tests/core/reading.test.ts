@@ -34,6 +34,16 @@ it("refuses a cut JPEG-LS before its decoder is fetched", async () => {
   );
 });
 
+it("refuses what is meant for processing, not for display", async () => {
+  const bytes = Buffer.from(goldenBytes("window.dcm"));
+  const modality = Buffer.from([8, 0, 0x60, 0, ...Buffer.from("CS"), 2, 0, ...Buffer.from("DX")]);
+  const intent = Buffer.from([8, 0, 0x68, 0, ...Buffer.from("CS"), 14, 0]);
+  const at = bytes.indexOf(modality) + modality.length;
+  const parts = [bytes.subarray(0, at), intent, Buffer.from("FOR PROCESSING"), bytes.subarray(at)];
+  const raw = new Uint8Array(Buffer.concat(parts));
+  await expect(readFile(raw, "raw", codecs)).rejects.toThrow("FOR PROCESSING: the detector");
+});
+
 it("leaves the bytes that it reads as they were", async () => {
   for (const [name] of inScript) {
     const bytes = goldenBytes(name);

@@ -129,6 +129,19 @@ def check_modality(file: Any, title: str) -> None:
     )
 
 
+def check_intent(file: Any, title: str) -> None:
+    """Refuse the detector's own values, which no display was meant to show as they are.
+
+    Raises: UnreadableImageError: PresentationIntentType (0008,0068) is FOR PROCESSING.
+    """
+    if text(file, "PresentationIntentType") == "FOR PROCESSING":
+        raise refused(
+            title,
+            "has the PresentationIntentType (0008,0068) FOR PROCESSING: the detector's raw values",
+            "Send the image FOR PRESENTATION of the same radiograph",
+        )
+
+
 def padding_range(file: Any) -> tuple[int, int] | None:
     """Return the smallest and the largest stored value that fill up the rows beside the picture.
 

@@ -26,6 +26,7 @@ from pneumoscope.core.types import Radiograph
 from pneumoscope.imaging.dicom_frame import COMPRESSED, LOSSLESS, decode_frame
 from pneumoscope.imaging.dicom_tags import (
     age_years,
+    check_intent,
     check_modality,
     check_tags,
     drop_empty,
@@ -99,13 +100,15 @@ def read_dicom(
         source: The file, or its bytes.
         name: What to call the image in messages instead of the file's path.
         max_pixels: Larger images are refused before they are decoded.
-        any_modality: Read an image that cannot be a radiograph (CT, MR, US) all the same.
+        any_modality: Read an image that cannot be a radiograph (CT, MR, US), or that is meant for
+            processing, all the same.
 
     Returns: Pixels (H, W), and the modality, view, age and sex that the file states.
 
     Raises:
         UnreadableImageError: not DICOM, damaged, no pixel data, several frames, colour, of
-            another modality, a required tag is missing, or a transfer syntax that is not decoded.
+            another modality, meant for processing, a required tag is missing, or a transfer
+            syntax that is not decoded.
         ImageTooLargeError: it claims more than ``max_pixels``.
         MemoryError: too little is free to decode it.
 
@@ -134,6 +137,7 @@ def _decode(data: bytes, title: str, max_pixels: int, any_modality: bool) -> Rad
     check_tags(file, title)
     if not any_modality:
         check_modality(file, title)
+        check_intent(file, title)
     check_size(title, width_px=file.Columns, height_px=file.Rows, max_pixels=max_pixels)
     return Radiograph(
         pixels=_display_values(_stored_values(file, title), file, title),

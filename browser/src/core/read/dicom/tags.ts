@@ -35,6 +35,7 @@ export interface Tags {
   isInverted: boolean;
   /** The smallest and the largest stored value that fill up the rows beside the picture. */
   padding: [number, number] | null;
+  isForProcessing: boolean;
   modality: string | null;
   viewPosition: string | null;
   sex: string | null;
@@ -84,6 +85,7 @@ export function readTags(file: DataSet, title: string): Tags {
     isSigned,
     isInverted,
     padding: readPadding(file, isSigned),
+    isForProcessing: text(file, "x00080068") === "FOR PROCESSING",
     modality: text(file, "x00080060"),
     viewPosition: text(file, "x00185101"),
     sex: text(file, "x00100040"),
@@ -102,6 +104,16 @@ export function checkModality(modality: string | null, title: string): void {
     `has the Modality (0008,0060) ${known}, and a radiograph has one of ` +
       RADIOGRAPH_MODALITIES.join(", "),
     "Send the chest radiograph itself",
+  );
+}
+
+/** @throws ReadError it holds the detector's own values, which no display was meant to show. */
+export function checkIntent({ isForProcessing }: Tags, title: string): void {
+  if (!isForProcessing) return;
+  throw refused(
+    title,
+    "has the PresentationIntentType (0008,0068) FOR PROCESSING: the detector's raw values",
+    "Send the image FOR PRESENTATION of the same radiograph",
   );
 }
 
