@@ -17,6 +17,7 @@ from PIL import Image
 from pneumoscope.cli.app import main
 from pneumoscope.detector.card import RESEARCH_USE
 from pneumoscope.detector.predict import load
+from pneumoscope.detector.prediction import Prediction
 
 
 @pytest.fixture
@@ -117,6 +118,23 @@ def test_overlays_of_equal_names_are_all_kept(
         assert np.array_equal(drawn, expected)
     assert run(words, monkeypatch) == 0
     assert len(list(out.iterdir())) == 3, "a second run replaces them"
+
+
+def test_overlay_without_memory_is_one_files_failure(
+    bundle: str,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def overlay(_: Prediction) -> Image.Image:
+        raise MemoryError
+
+    monkeypatch.setattr(Prediction, "overlay", overlay)
+    words = [str(pictures), "--bundle", bundle, "--overlay", str(tmp_path / "out")]
+    assert run([*words, "--format", "jsonl"], monkeypatch) == 1
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["error"]["type"] for answer in answers] == ["MemoryError"] * 3
 
 
 def overlay_stems(

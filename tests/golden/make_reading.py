@@ -36,6 +36,9 @@ SMOOTH = (np.add.outer(7 * np.arange(HEIGHT), 9 * np.arange(WIDTH)) % 256).astyp
 RGB = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 TWELVE = RNG.integers(0, 4096, (HEIGHT, WIDTH), dtype=np.uint16)
 SIGNED = RNG.integers(-2048, 2048, (HEIGHT, WIDTH), dtype=np.int16)
+# The first columns are padding, far from the picture's own values.
+PADDED = np.where(np.arange(WIDTH) < 4, 30_000, TWELVE).astype(np.uint16)
+PADDED_SIGNED = np.where(np.arange(WIDTH) < 4, -9000 - SIGNED % 3, SIGNED).astype(np.int16)
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
@@ -56,6 +59,12 @@ def sigmoid(value: np.ndarray, center: float, width: float) -> np.ndarray:
 def stretch(value: np.ndarray) -> np.ndarray:
     value = value.astype(float)
     return np.rint(255 * (value - value.min()) / (value.max() - value.min()))
+
+
+def stretch_picture(value: np.ndarray) -> np.ndarray:
+    shown = np.zeros(value.shape)
+    shown[:, 4:] = stretch(value[:, 4:])
+    return shown
 
 
 def picture(image: np.ndarray | Image.Image, kind: str, **options: object) -> bytes:
@@ -116,6 +125,14 @@ def with_lut(file: Dataset, entries: np.ndarray, bits: int, first: int) -> bytes
     item.add_new("LUTDescriptor", "US", [len(entries), first, bits])
     item.add_new("LUTData", "US", entries.tolist())
     file.VOILUTSequence = Sequence([item])
+    return encode(file)
+
+
+def padded(stored: np.ndarray, first: int, last: int, **tags: object) -> bytes:
+    file = dicom(stored, bits=16, **tags)
+    # As some write them, in the unsigned type though the pixels are signed.
+    file.add_new("PixelPaddingValue", "US", first & 0xFFFF)
+    file.add_new("PixelPaddingRangeLimit", "US", last & 0xFFFF)
     return encode(file)
 
 
@@ -181,6 +198,8 @@ def rasters() -> dict[str, tuple[bytes, np.ndarray, dict[str, object]]]:
 def dicoms() -> dict[str, tuple[bytes, np.ndarray, dict[str, object]]]:
     facts = {"modality": "DX", "view_position": "AP", "age_years": 1.5, "sex": "F"}
     entries = (np.linspace(0, 1, 4096) ** 2 * 1023).astype(np.uint16)
+    bytes_of_lut = entries // 4
+    far = {"RescaleSlope": 32, "RescaleIntercept": 0, "RescaleType": "US"}  # to 131,040
     rescale = {"RescaleSlope": 2, "RescaleIntercept": -700, "RescaleType": "US"}
     bent = {"WindowCenter": 2000, "WindowWidth": 900, "VOILUTFunction": "SIGMOID"}
     jpeg = jpeg_dicom()
@@ -211,6 +230,23 @@ def dicoms() -> dict[str, tuple[bytes, np.ndarray, dict[str, object]]]:
             with_lut(dicom(TWELVE, bits=12), entries, 10, 0),
             np.rint(entries[TWELVE] / 1023 * 255),
         ),
+        "voi-lut-8-bit.dcm": (
+            with_lut(dicom(TWELVE, bits=12), bytes_of_lut, 8, 0),
+            bytes_of_lut[TWELVE],
+        ),
+        "voi-lut-far-outside.dcm": (
+            with_lut(dicom(TWELVE, bits=12, **far), entries, 10, 0),
+            np.rint(entries[np.minimum(32 * TWELVE.astype(int), 4095)] / 1023 * 255),
+        ),
+        "padding.dcm": (
+            encode(dicom(PADDED, bits=16, PixelPaddingValue=30_000)),
+            stretch_picture(PADDED),
+        ),
+        "padding-range.dcm": (  # padding is black also in a negative
+            padded(PADDED_SIGNED, -9002, -9000, PhotometricInterpretation="MONOCHROME1"),
+            stretch_picture(-PADDED_SIGNED.astype(int)),
+        ),
+        "padding-alone.dcm": (padded(PADDED_SIGNED[:, :4], -9000, -9002), np.zeros((HEIGHT, 4))),
         "jpeg-baseline.dcm": (jpeg, window(in_jpeg, 128, 256)),
     }
     lossy = {"jpeg-baseline.dcm": {"tolerance": 2}}

@@ -278,7 +278,7 @@ def cut(syntax: UID, share: float) -> bytes:
 
 REFUSED = {
     "cut rle": (cut(RLELossless, 0.6), "RLE Lossless.*cut short"),
-    "cut jpeg-ls": (cut(JPEGLSLossless, 0.6), "JPEG-LS.*cannot be decoded"),
+    "cut jpeg-ls": (cut(JPEGLSLossless, 0.6), "JPEG-LS.*cannot be decoded: it is cut short"),
     "cut jpeg 2000": (cut(JPEG2000Lossless, 0.6), "JPEG 2000.*cannot be decoded"),
     "cut jpeg": (
         wrap(jpeg_bytes()[:900] + b"\xff\xd9", JPEGBaseline8Bit, draw(8), bits=8),
@@ -315,6 +315,10 @@ REFUSED = {
         encode(make_file(draw(12), bits=12, Modality="ROERICHARD")),
         "none of the standard's",
     ),
+    "raw": (
+        encode(make_file(draw(12), bits=12, PresentationIntentType="FOR PROCESSING")),
+        "FOR PROCESSING.*FOR PRESENTATION",
+    ),
     "high bit": (encode(make_file(draw(12), bits=12, HighBit=15)), "HighBit 15 with 12"),
     "cut native": (encode(make_file(draw(12), bits=12))[:-100], "cut short"),
     "own photometric": (
@@ -345,7 +349,8 @@ def test_refusal_names_the_fault_and_nothing_of_the_patient(
 
 
 def test_any_modality_can_be_asked_for() -> None:
-    data = encode(make_file(draw(12), bits=12, Modality="CT"))
+    raw = {"PresentationIntentType": "FOR PROCESSING"}
+    data = encode(make_file(draw(12), bits=12, Modality="CT", **raw))
     assert read_radiograph(data, any_modality=True).modality == "CT"
 
 

@@ -257,6 +257,17 @@ def test_gigantic_is_refused_before_it_is_decoded() -> None:
         read_radiograph(encode(make_file(NOISE)), max_pixels=56 * 40 - 1)
 
 
+@pytest.mark.parametrize("step", ["check_tags", "decode_frame", "apply_modality_lut"])
+def test_lack_of_memory_is_no_damage(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    data = encode(jpeg_file(NOISE))
+    monkeypatch.setattr(f"pneumoscope.imaging.read_dicom.{step}", fail)
+    with pytest.raises(MemoryError):
+        read_dicom(data)
+
+
 def test_name_and_suffix_do_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "chest.jpeg"
     path.write_bytes(encode(make_file(NOISE, Modality="DX")))

@@ -370,3 +370,13 @@ def test_quiet_warnings_leaves_the_filters_as_they_were() -> None:
     assert warnings.filters == before
     with pytest.warns(UserWarning, match="ours"):
         warnings.warn("ours", UserWarning, stacklevel=1)
+
+
+def test_lack_of_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: Image.Image) -> None:
+        raise MemoryError
+
+    data = encode(np.zeros((9, 9), np.uint8), "PNG")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(MemoryError):
+        read_raster(data)

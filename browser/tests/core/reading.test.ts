@@ -25,6 +25,25 @@ it.each(inScript)("%s decodes as written down", async (name, expected) => {
   expect(read.sex).toBe(expected.sex ?? null);
 });
 
+it("refuses a cut JPEG-LS before its decoder is fetched", async () => {
+  const bytes = goldenBytes("jpeg-ls.dcm");
+  const end = Buffer.from(bytes).lastIndexOf(Buffer.from([0xff, 0xd9]));
+  bytes.fill(0, end - 9, end + 2);
+  await expect(readFile(bytes, "cut", codecs)).rejects.toThrow(
+    "cannot be decoded: it is cut short",
+  );
+});
+
+it("refuses what is meant for processing, not for display", async () => {
+  const bytes = Buffer.from(goldenBytes("window.dcm"));
+  const modality = Buffer.from([8, 0, 0x60, 0, ...Buffer.from("CS"), 2, 0, ...Buffer.from("DX")]);
+  const intent = Buffer.from([8, 0, 0x68, 0, ...Buffer.from("CS"), 14, 0]);
+  const at = bytes.indexOf(modality) + modality.length;
+  const parts = [bytes.subarray(0, at), intent, Buffer.from("FOR PROCESSING"), bytes.subarray(at)];
+  const raw = new Uint8Array(Buffer.concat(parts));
+  await expect(readFile(raw, "raw", codecs)).rejects.toThrow("FOR PROCESSING: the detector");
+});
+
 it("leaves the bytes that it reads as they were", async () => {
   for (const [name] of inScript) {
     const bytes = goldenBytes(name);

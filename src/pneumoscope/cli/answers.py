@@ -79,13 +79,18 @@ class OverlayFolder:
 
         A second ``NAME`` becomes ``NAME-2``. Overlays of an earlier run are replaced.
 
-        Returns: The prediction, or a failure where the file has changed since it was answered.
+        Returns: The prediction, or a failure where the file has changed since it was answered
+            or memory ran out.
         Raises: StorageError: the folder cannot be written.
         """
         try:
             picture = prediction.overlay()
         except RadiographError as error:
             return Failure(path=prediction.path, type=type(error).__name__, message=str(error))
+        except MemoryError:
+            advice = "needs more memory for its overlay than is free. Scale it down"
+            message = f"{prediction.path}: {advice}."
+            return Failure(path=prediction.path, type="MemoryError", message=message)
         name = Path(prediction.path).name
         # Only a known suffix: a DICOM file may be named by its UID, which is full of dots.
         suffix = next((each for each in SUFFIXES if name.lower().endswith(each)), "")

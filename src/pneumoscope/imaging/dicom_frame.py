@@ -103,6 +103,9 @@ def _decode_jpeg(data: bytes, header: Codestream) -> NDArray[np.uint16]:
 def _decode_jpeg_ls(data: bytes, header: Codestream) -> NDArray[np.uint16]:
     if header.kind != "jpeg-ls":
         raise ValueError("it is another kind of JPEG than the transfer syntax says")
+    # Its decoder searches on for seconds where the end is missing.
+    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise ValueError("it is cut short")
     import jpeg_ls  # here, because few files need it
 
     decoded, _ = jpeg_ls.decode_pixel_data(data)

@@ -129,6 +129,37 @@ def check_modality(file: Any, title: str) -> None:
     )
 
 
+def check_intent(file: Any, title: str) -> None:
+    """Refuse the detector's own values, which no display was meant to show as they are.
+
+    Raises: UnreadableImageError: PresentationIntentType (0008,0068) is FOR PROCESSING.
+    """
+    if text(file, "PresentationIntentType") == "FOR PROCESSING":
+        raise refused(
+            title,
+            "has the PresentationIntentType (0008,0068) FOR PROCESSING: the detector's raw values",
+            "Send the image FOR PRESENTATION of the same radiograph",
+        )
+
+
+def padding_range(file: Any) -> tuple[int, int] | None:
+    """Return the smallest and the largest stored value that fill up the rows beside the picture.
+
+    Returns: None where PixelPaddingValue (0028,0120) is absent.
+    Source: DICOM PS3.3, C.7.5.1.1.2.
+    """
+    value = file.get("PixelPaddingValue")
+    limit = file.get("PixelPaddingRangeLimit")
+    if not isinstance(value, int):
+        return None
+    ends = (value, limit if isinstance(limit, int) else value)
+    # 16 bits with the pixels' sign, whatever sign the tags' own type (US or SS) gives them.
+    words = [end & 0xFFFF for end in ends]
+    if file.PixelRepresentation == 1:
+        words = [word - (1 << 16) if word >= 1 << 15 else word for word in words]
+    return min(words), max(words)
+
+
 def text(file: Any, keyword: str) -> str | None:
     """Return a one-word value in capitals, or None where it is absent or empty."""
     return str(file.get(keyword) or "").strip().upper() or None

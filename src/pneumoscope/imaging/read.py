@@ -25,7 +25,8 @@ def read_radiograph(
             smaller side is at least this long; ``file_height_px`` and ``file_width_px`` keep the
             whole picture's size. Progressive JPEGs and other formats, DICOM among them, are
             decoded whole.
-        any_modality: Read a DICOM image that cannot be a radiograph (CT, MR, US) all the same.
+        any_modality: Read a DICOM image that cannot be a radiograph (CT, MR, US), or that is meant
+            for processing, all the same.
 
     Raises:
         UnreadableImageError: missing, damaged, or of a kind that has no fixed gray meaning.

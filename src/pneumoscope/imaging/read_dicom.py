@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset, read_partial
-from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
+from pydicom.pixels.processing import apply_modality_lut, apply_windowing
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -26,9 +26,11 @@ from pneumoscope.core.types import Radiograph
 from pneumoscope.imaging.dicom_frame import COMPRESSED, LOSSLESS, decode_frame
 from pneumoscope.imaging.dicom_tags import (
     age_years,
+    check_intent,
     check_modality,
     check_tags,
     drop_empty,
+    padding_range,
     refused,
     text,
 )
@@ -45,6 +47,7 @@ _FACTS = (0x00100020, 0x00100040, 0x00101010, 0x00185101)  # in ascending order
 _HEADER_BYTES = 1 << 24  # more than the elements beside the pixels ever need
 _CHUNK_BYTES = 1 << 20
 _BLOCK_ROWS = 256
+_VOI_DEPTHS = (8, *range(10, 17))  # PS3.3, C.11.2.1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,20 +93,24 @@ def read_dicom(
 
     Stored values pass the modality LUT (or RescaleSlope and RescaleIntercept), then the VOI LUT
     or the first window; without either, the image's smallest and largest values become black and
-    white. MONOCHROME1 is inverted, so that larger is always brighter.
+    white. MONOCHROME1 is inverted, so that larger is always brighter. Pixels that the file states
+    to be padding take no part in this and are black.
 
     Args:
         source: The file, or its bytes.
         name: What to call the image in messages instead of the file's path.
         max_pixels: Larger images are refused before they are decoded.
-        any_modality: Read an image that cannot be a radiograph (CT, MR, US) all the same.
+        any_modality: Read an image that cannot be a radiograph (CT, MR, US), or that is meant for
+            processing, all the same.
 
     Returns: Pixels (H, W), and the modality, view, age and sex that the file states.
 
     Raises:
         UnreadableImageError: not DICOM, damaged, no pixel data, several frames, colour, of
-            another modality, a required tag is missing, or a transfer syntax that is not decoded.
+            another modality, meant for processing, a required tag is missing, or a transfer
+            syntax that is not decoded.
         ImageTooLargeError: it claims more than ``max_pixels``.
+        MemoryError: too little is free to decode it.
 
     Source: DICOM PS3.3, sections C.7.6.3 (image pixel), C.11.1 and C.11.2 (modality and VOI LUT).
     """
@@ -111,7 +118,7 @@ def read_dicom(
     try:
         with quiet_warnings():
             return _decode(data, title, max_pixels, any_modality)
-    except RadiographError:
+    except (RadiographError, MemoryError):  # a lack of memory is no fault of the file
         raise
     except Exception as error:
         # pydicom raises many kinds for damaged bytes; we promise one. Its words stay out of ours,
@@ -130,6 +137,7 @@ def _decode(data: bytes, title: str, max_pixels: int, any_modality: bool) -> Rad
     check_tags(file, title)
     if not any_modality:
         check_modality(file, title)
+        check_intent(file, title)
     check_size(title, width_px=file.Columns, height_px=file.Rows, max_pixels=max_pixels)
     return Radiograph(
         pixels=_display_values(_stored_values(file, title), file, title),
@@ -189,6 +197,8 @@ def _stored_values(file: Dataset, title: str) -> NDArray[np.int32]:
             bits_allocated=file.BitsAllocated,
             is_signed=file.PixelRepresentation == 1,
         )
+    except MemoryError:
+        raise
     except Exception as error:  # each decoder has kinds of its own; what they say names no patient
         reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
         raise refused(
@@ -231,14 +241,28 @@ def _cut_to_stored(values: NDArray[np.int32], file: Dataset) -> NDArray[np.int32
 
 
 def _display_values(stored: NDArray[np.int32], file: Dataset, title: str) -> NDArray[np.uint8]:
+    """Return (H, W) display values; padding is black. ``stored`` may be changed."""
+    padding = padding_range(file)
+    if padding is None:
+        return _picture_values(stored, file, title)
+    is_padding = (stored >= padding[0]) & (stored <= padding[1])
+    if is_padding.all():
+        return np.zeros(stored.shape, np.uint8)
+    stored[is_padding] = stored.flat[is_padding.argmin()]  # the picture's extremes stay as they are
+    shown = _picture_values(stored, file, title)
+    shown[is_padding] = 0
+    return shown
+
+
+def _picture_values(stored: NDArray[np.int32], file: Dataset, title: str) -> NDArray[np.uint8]:
     """Return (H, W) display values: one look-up for each stored value, then one for each pixel."""
     lowest, highest = int(stored.min()), int(stored.max())
     try:
         table = apply_modality_lut(np.arange(lowest, highest + 1), file)
         black, white = float(table.min()), float(table.max())
         if "VOILUTSequence" in file:
-            table = apply_voi_lut(table, file)
-            black, white = 0.0, 2.0 ** file.VOILUTSequence[0].LUTDescriptor[2] - 1
+            table, bits = _through_voi_lut(table, file)
+            black, white = 0.0, 2.0**bits - 1
         elif "WindowCenter" in file and "WindowWidth" in file:
             table = apply_windowing(table, file)
             # The ends of the window's scale, as values far below and far above it show them. Not
@@ -247,6 +271,8 @@ def _display_values(stored: NDArray[np.int32], file: Dataset, title: str) -> NDA
         share = (table.astype(np.float64) - black) / ((white - black) or 1.0)
         if not np.isfinite(share).all():
             raise ValueError("not finite")
+    except MemoryError:
+        raise
     except Exception as error:
         raise refused(
             title,
@@ -260,3 +286,29 @@ def _display_values(stored: NDArray[np.int32], file: Dataset, title: str) -> NDA
     for top in range(0, len(shown), _BLOCK_ROWS):  # so that NumPy's 64-bit indices stay few
         shown[top : top + _BLOCK_ROWS] = display[stored[top : top + _BLOCK_ROWS] - lowest]
     return shown
+
+
+def _through_voi_lut(values: NDArray[np.generic], file: Dataset) -> tuple[NDArray[np.uint16], int]:
+    """Return what the first VOI LUT has for modality values (N,), and the bits of its entries.
+
+    Values outside the table take its first or last entry; fractions are cut off. pydicom's own
+    `apply_voi` indexes in the entries' type, so that 8-bit entries would repeat after 256.
+
+    Raises: ValueError: the table is too short, or of a depth or with entries that have no meaning.
+    """
+    item = file.VOILUTSequence[0]
+    n_entries, first, bits = item.LUTDescriptor
+    n_entries = n_entries or 1 << 16
+    data = item.LUTData
+    if isinstance(data, bytes):
+        is_big = file.file_meta.TransferSyntaxUID == ExplicitVRBigEndian
+        data = np.frombuffer(data, ">u2" if is_big else "<u2")
+    entries = np.atleast_1d(np.asarray(data)).astype(np.uint16)[:n_entries]
+    if bits not in _VOI_DEPTHS or len(entries) < n_entries:
+        raise ValueError("a table of another depth, or too short")
+    if bits == 8 and entries.max() > 255:
+        raise ValueError("too large entries")
+    index = np.clip(np.trunc(values.astype(np.float64) - first), 0, n_entries - 1)
+    if np.isnan(index).any():
+        raise ValueError("no number")
+    return entries[index.astype(np.intp)], bits

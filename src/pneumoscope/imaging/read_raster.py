@@ -75,13 +75,14 @@ def read_raster(
     Raises:
         UnreadableImageError: not such a picture, damaged, cut short, animated, CMYK or 16-bit.
         ImageTooLargeError: it claims more than ``max_pixels``.
+        MemoryError: too little is free to decode it.
         ValueError: ``scaled_to_px`` is below 1.
     """
     check_scale(scaled_to_px)
     data, title = read_source(source, name=name)
     try:
         return _decode(data, title, max_pixels, scaled_to_px)
-    except RadiographError:
+    except (RadiographError, MemoryError):  # a lack of memory is no fault of the file
         raise
     except Image.DecompressionBombError as error:  # WebP's plugin looks before we can
         raise ImageTooLargeError(

@@ -16,7 +16,8 @@ const FAR = 1e9; // beyond any window
 type Window = (value: number) => number;
 
 /**
- * Return display values: one look-up for each stored value, then one for each pixel.
+ * Return display values: one look-up for each stored value, then one for each pixel. Padding takes
+ * no part in it and is black.
  *
  * @throws ReadError a rescale, window or table has no meaning.
  */
@@ -26,12 +27,16 @@ export function toDisplayValues(
   tags: Tags,
   title: string,
 ): Uint8Array<ArrayBuffer> {
-  let lowest = stored[0];
-  let highest = stored[0];
-  for (let index = 1; index < stored.length; index++) {
-    if (stored[index] < lowest) lowest = stored[index];
-    else if (stored[index] > highest) highest = stored[index];
+  const [from, to] = tags.padding ?? [1, 0];
+  let lowest = Number.POSITIVE_INFINITY;
+  let highest = Number.NEGATIVE_INFINITY;
+  for (const value of stored) {
+    if (value >= from && value <= to) continue;
+    if (value < lowest) lowest = value;
+    if (value > highest) highest = value;
   }
+  const shown = new Uint8Array(stored.length);
+  if (lowest > highest) return shown; // nothing but padding
   let display: Uint8Array;
   try {
     display = makeTable(lowest, highest, file, tags);
@@ -42,9 +47,10 @@ export function toDisplayValues(
       "Export it again from where it came",
     );
   }
-  const shown = new Uint8Array(stored.length);
-  for (let index = 0; index < stored.length; index++)
-    shown[index] = display[stored[index] - lowest];
+  for (let index = 0; index < stored.length; index++) {
+    const value = stored[index];
+    if (value < from || value > to) shown[index] = display[value - lowest];
+  }
   return shown;
 }
 

@@ -66,6 +66,10 @@ async function decodeJpegLs(data: Bytes, frame: JpegFrame, codecs: Codecs): Prom
   if (frame.kind !== "jpeg-ls") {
     throw new Error("it is another kind of JPEG than the transfer syntax says");
   }
+  // Its decoder searches on for seconds where the end is missing.
+  let end = data.length;
+  while (data[end - 1] === 0) end--; // the byte that makes the frame's length even
+  if (data[end - 2] !== 0xff || data[end - 1] !== 0xd9) throw new Error("it is cut short");
   return codecs.decodeJpegLs(data, frame);
 }
 

@@ -8,7 +8,7 @@ import { checkSize, grouped, isOutOfMemory, MAX_PIXELS } from "../refusals";
 import type { Codecs } from "./codecs";
 import { toDisplayValues } from "./display";
 import { decodeFrame } from "./frame";
-import { checkModality, readTags, refused, type Tags } from "./tags";
+import { checkIntent, checkModality, readTags, refused, type Tags } from "./tags";
 import { COMPRESSED, EXPLICIT_BIG_ENDIAN, LOSSLESS, NATIVE, syntaxName } from "./transferSyntax";
 
 const PIXEL_DATA = "x7fe00010";
@@ -24,6 +24,7 @@ export async function readDicom(
     const file = parse(bytes, title);
     const tags = readTags(file, title);
     checkModality(tags.modality, title);
+    checkIntent(tags, title);
     checkSize(title, tags.columns, tags.rows);
     const stored = await readStoredValues(file, tags, title, codecs);
     return {

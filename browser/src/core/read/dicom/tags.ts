@@ -33,6 +33,9 @@ export interface Tags {
   bitsStored: number;
   isSigned: boolean;
   isInverted: boolean;
+  /** The smallest and the largest stored value that fill up the rows beside the picture. */
+  padding: [number, number] | null;
+  isForProcessing: boolean;
   modality: string | null;
   viewPosition: string | null;
   sex: string | null;
@@ -72,14 +75,17 @@ export function readTags(file: DataSet, title: string): Tags {
   const isInverted = checkPhotometric(file, number("SamplesPerPixel"), title);
   const [bitsAllocated, bitsStored] = [number("BitsAllocated"), number("BitsStored")];
   checkBits(bitsAllocated, bitsStored, file.uint16("x00280102"), title);
+  const isSigned = number("PixelRepresentation") === 1;
   return {
     syntax: file.string("x00020010") ?? "",
     rows,
     columns,
     bitsAllocated: bitsAllocated === 8 ? 8 : 16,
     bitsStored,
-    isSigned: number("PixelRepresentation") === 1,
+    isSigned,
     isInverted,
+    padding: readPadding(file, isSigned),
+    isForProcessing: text(file, "x00080068") === "FOR PROCESSING",
     modality: text(file, "x00080060"),
     viewPosition: text(file, "x00185101"),
     sex: text(file, "x00100040"),
@@ -101,6 +107,16 @@ export function checkModality(modality: string | null, title: string): void {
   );
 }
 
+/** @throws ReadError it holds the detector's own values, which no display was meant to show. */
+export function checkIntent({ isForProcessing }: Tags, title: string): void {
+  if (!isForProcessing) return;
+  throw refused(
+    title,
+    "has the PresentationIntentType (0008,0068) FOR PROCESSING: the detector's raw values",
+    "Send the image FOR PRESENTATION of the same radiograph",
+  );
+}
+
 /** Return the error: which image, what is wrong, what to do. */
 export function refused(title: string, fault: string, advice: string): ReadError {
   return unreadable(`${title}: ${fault}. ${advice}.`);
@@ -109,6 +125,19 @@ export function refused(title: string, fault: string, advice: string): ReadError
 /** Return a one-word value in capitals, or null where it is absent or empty. */
 function text(file: DataSet, tag: string): string | null {
   return file.string(tag)?.trim().toUpperCase() || null;
+}
+
+/** Source: DICOM PS3.3, C.7.5.1.1.2. */
+function readPadding(file: DataSet, isSigned: boolean): [number, number] | null {
+  // 16 bits with the pixels' sign, whatever sign the tags' own type (US or SS) gives them.
+  const read = (tag: string) =>
+    file.elements[tag]?.length === 2
+      ? ((isSigned ? file.int16(tag) : file.uint16(tag)) ?? null)
+      : null;
+  const value = read("x00280120");
+  if (value === null) return null;
+  const limit = read("x00280121") ?? value;
+  return [Math.min(value, limit), Math.max(value, limit)];
 }
 
 /** Read an Age String, such as "004Y" or "018M"; bare digits are years. */
