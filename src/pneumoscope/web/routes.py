@@ -45,7 +45,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 _ALL_FAILED: dict[int | str, dict[str, Any]] = {
     status: {"model": AllFailedShape, "description": text}
     for status, text in (
-        (413, "The body, the number of files or every picture is too large."),
+        (413, "Too large: the body, the number of files or every picture (or its need of memory)."),
         (422, "No file could be answered."),
         (500, "The server failed on every file; the fault is in its log."),
         (503, "The queue is full or the server not ready; see Retry-After."),
