@@ -1,6 +1,7 @@
 """Overlays: what is drawn where, and that the words stay legible."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pneumoscope.core.types import Region
+from pneumoscope.imaging import overlay
 from pneumoscope.imaging.colour_map import COLOURS
 from pneumoscope.imaging.overlay import MIN_WIDTH_PX, draw_overlay
 
@@ -55,6 +57,21 @@ def test_the_radiograph_keeps_its_resolution_and_its_unremarkable_parts(
     y, x = np.unravel_index(spread.argmax(), spread.shape)
     assert abs(y / height - 3.5 / 7) < 0.12, "the colour is strongest where the evidence is"
     assert abs(x / width - 5.5 / 7) < 0.12
+
+
+def test_a_large_picture_takes_no_float_arrays_of_its_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = radiograph(1500, 2001)
+    cam = np.random.default_rng(1).normal(size=(7, 9)).astype(np.float32)
+    tracemalloc.start()
+    found = draw_overlay(pixels, cam, logit=0.2, threshold_logit=0.1)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 4 * pixels.size
+    monkeypatch.setattr(overlay, "_STRIP_PX", 10_000)
+    whole = draw_overlay(pixels, cam, logit=0.2, threshold_logit=0.1)
+    assert found.tobytes() == whole.tobytes(), "the strips leave no trace"
 
 
 def test_a_picture_without_evidence_is_left_gray() -> None:

@@ -78,6 +78,8 @@ def test_each_request_has_an_id_of_its_own_whatever_the_client_says(client: Test
         ("operating_point=none", "balanced, sensitive"),
         ("include=everything", "map, overlay, picture"),
         ("include=map,,x", "map, overlay, picture"),
+        ("operatingpoint=sensitive", "operating_point, include"),
+        ("operating_point=balanced&operating_point=sensitive", "at most once"),
     ],
 )
 def test_unknown_words_are_told_what_there_is(client: TestClient, query: str, word: str) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -11,8 +12,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from pneumoscope.web import app
 from pneumoscope.web.pages import DOCS, make_page_routes
 from pneumoscope.web.served_bundle import ServedBundle, load_served_bundle
+from pneumoscope.web.settings import WebSettings
 
 FOREVER = "public, max-age=31536000, immutable"
 
@@ -114,6 +117,21 @@ def test_without_device_files_there_is_no_device_list(make: Callable[..., TestCl
     client = make(page=PAGE)
     assert client.get("/device/device.json").status_code == 404
     assert client.get("/device/bundle.onnx").status_code == 200
+
+
+def test_page_leaves_the_api_its_methods(
+    tmp_path: Path, web_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    monkeypatch.setattr(app, "make_page_routes", partial(make_page_routes, page=tmp_path))
+    client = TestClient(app.create_app(WebSettings(bundle=web_bundle)))
+    wrong = client.get("/api/v1/predictions")
+    assert (wrong.status_code, wrong.headers.get("allow")) == (405, "POST")
+    missing = client.get("/api/v1/prediction")
+    assert missing.status_code == 404
+    for reply in (wrong, missing):
+        assert "The API is described at /docs" in reply.json()["error"]["message"]
+    assert client.get("/").text == "<!doctype html>"
 
 
 def test_page_that_is_not_built_says_so(make: Callable[..., TestClient]) -> None:

@@ -43,6 +43,8 @@ def test_defaults_are_safe() -> None:
     [
         ("PORT", "http", r"port \(PNEUMOSCOPE_WEB_PORT\): .*integer"),
         ("PORT", "70000", "less than or equal to 65535"),
+        ("TOKEN", "secret-token ", r"token \(PNEUMOSCOPE_WEB_TOKEN\): .*visible ASCII"),
+        ("TOKEN", "schlüsselwort", "visible ASCII"),
         ("MAX_FILES", "0", "greater than or equal to 1"),
         ("TOKEN", "short", "at least 8"),
         ("MAX_FILE", "3", "PNEUMOSCOPE_WEB_MAX_FILE: there is no such setting.*MAX_FILES"),

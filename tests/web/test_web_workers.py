@@ -193,7 +193,7 @@ def test_picture_that_needs_too_much_memory_fails_alone(
     short = start_client(memory_mib=64)
     (pid,) = pool_of(short).pids
     reply = short.post(URL, files=data)
-    assert reply.status_code == 422
+    assert reply.status_code == 413
     assert reply.json()["results"][0]["error"]["type"] == "MemoryError"
     small = {"files": hostile.png(np.zeros((300, 300), np.uint8))}
     assert short.post(URL, files=small).status_code == 200

@@ -20,6 +20,7 @@ MIN_SPAN_LOGIT: Final = (
 )
 _MAX_OPACITY: Final = 0.5  # anatomy stays visible under the strongest evidence
 _FULL_AT: Final = 0.5  # share of the legend's span from which opacity stops growing
+_STRIP_PX: Final = 256  # width of what is coloured at a time
 _BACKGROUND, _TEXT, _FAINT = (16, 16, 18), (240, 240, 240), (170, 170, 175)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -75,13 +76,21 @@ def _colour(
 ) -> Image.Image:
     """Lay the colour of the evidence on the gray picture."""
     height, width = pixels.shape
-    smooth = Image.fromarray(local).resize((width, height), Image.Resampling.BICUBIC)
-    share = (np.asarray(smooth) - np.float32(low)) / np.float32(high - low)
-    index = Image.fromarray(np.clip(255 * share + 0.5, 0, 255).astype(np.uint8))
-    opacity = index.point([_opacity(step / 255) for step in range(256)])
-    index.putpalette(COLOURS)
-    gray = Image.fromarray(pixels).convert("RGB")
-    return Image.composite(index.convert("RGB"), gray, opacity)
+    picture = Image.fromarray(pixels).convert("RGB")
+    # First along the rows, then strip by strip along the columns, as one resize would do it: the
+    # numbers are the same, and a large picture needs no float arrays of its own size.
+    wide = Image.fromarray(local).resize((width, local.shape[0]), Image.Resampling.BICUBIC)
+    opacities = [_opacity(step / 255) for step in range(256)]
+    for left in range(0, width, _STRIP_PX):
+        right = min(left + _STRIP_PX, width)
+        strip = wide.crop((left, 0, right, wide.height))
+        smooth = strip.resize((right - left, height), Image.Resampling.BICUBIC)
+        share = (np.asarray(smooth) - np.float32(low)) / np.float32(high - low)
+        index = Image.fromarray(np.clip(255 * share + 0.5, 0, 255).astype(np.uint8))
+        opacity = index.point(opacities)
+        index.putpalette(COLOURS)
+        picture.paste(index.convert("RGB"), (left, 0), opacity)
+    return picture
 
 
 def _opacity(share: float) -> int:

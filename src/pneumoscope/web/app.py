@@ -101,7 +101,10 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):  # pragma: no cover
         raise error
     kind = _KINDS.get(error.status_code, "HttpError")
-    refusal = Refusal(error.status_code, kind, error.detail, headers=error.headers)
+    message = error.detail
+    if request.url.path.startswith("/api/"):
+        message = f"{message}. The API is described at /docs."
+    refusal = Refusal(error.status_code, kind, message, headers=error.headers)
     return await _answer_refusal(request, refusal)
 
 

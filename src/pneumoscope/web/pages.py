@@ -10,7 +10,7 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -55,6 +55,14 @@ class _Files(StaticFiles):
         return response
 
 
+class _Page(Mount):
+    """The page at every path but the API's: there the router knows which methods there are."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        is_api = scope["type"] == "http" and scope["path"].startswith("/api/")
+        return (Match.NONE, {}) if is_api else super().matches(scope)
+
+
 def make_page_routes(
     bundle: ServedBundle,
     *,
@@ -63,7 +71,7 @@ def make_page_routes(
     device: Path = DEVICE,
     docs: Path = DOCS,
 ) -> list[BaseRoute]:
-    """Return the routes of all that is not the API; the last of them takes every path.
+    """Return the routes of all that is not the API; the last takes every path but the API's.
 
     Args:
         bundle: What the server answers with.
@@ -84,7 +92,7 @@ def make_page_routes(
     routes.append(Route("/docs", _docs_page(docs)))
     routes.append(Mount("/docs", _Files(directory=docs)))
     if (page / "index.html").is_file():
-        routes.append(Mount("/", _Files(directory=page, html=True)))
+        routes.append(_Page("/", _Files(directory=page, html=True)))
     else:
         routes.append(Route("/", _not_built))
     return routes

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 STATUS_OF_FAILURE: Final = {  # where every file of a request failed in the same way
     "ImageTooLargeError": 413,
+    "MemoryError": 413,
     "DecodeTimeout": 504,
     "QueueTimeout": 503,
     "NotReadyError": 503,

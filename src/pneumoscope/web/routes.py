@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.routing import APIRoute
@@ -30,11 +30,12 @@ from pneumoscope.web.settings import WebSettings
 from pneumoscope.web.uploads import FIELD, read_boundary, read_upload
 from pneumoscope.web.workers import Job, Reply, WorkerPool
 
+PARAMETERS: Final = ("operating_point", "include")
 _logger = logging.getLogger(__name__)
 _REFUSED: dict[int | str, dict[str, Any]] = {
     status: {"model": RefusalShape, "description": text}
     for status, text in (
-        (400, "The request makes no sense: its form, operating point or `include`."),
+        (400, "The request makes no sense: its form or its query."),
         (401, "The token is missing or wrong."),
         (408, "The body came too slowly."),
         (415, "The body is not multipart/form-data."),
@@ -44,7 +45,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 _ALL_FAILED: dict[int | str, dict[str, Any]] = {
     status: {"model": AllFailedShape, "description": text}
     for status, text in (
-        (413, "The body, the number of files or every picture is too large."),
+        (413, "Too large: the body, the number of files or every picture (or its need of memory)."),
         (422, "No file could be answered."),
         (500, "The server failed on every file; the fault is in its log."),
         (503, "The queue is full or the server not ready; see Retry-After."),
@@ -128,6 +129,7 @@ def make_router(context: Context) -> APIRouter:
 
         Nothing that is sent is stored. Research use only: not a medical device.
         """
+        check_query([name for name, _ in request.query_params.multi_items()])
         if operating_point not in points:
             raise bad_request(
                 "UsageError", f"There is no such operating_point. There are: {', '.join(points)}."
@@ -256,6 +258,19 @@ async def _answer(
 async def _wait_until_gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def check_query(names: Sequence[str]) -> None:
+    """Refuse a parameter that would be ignored: the answer would not be what was asked for.
+
+    Raises: Refusal: 400, there is no such parameter, or it comes twice.
+    """
+    if any(name not in PARAMETERS for name in names):
+        raise bad_request(
+            "UsageError", f"There is no such query parameter. There are: {', '.join(PARAMETERS)}."
+        )
+    if len(set(names)) < len(names):
+        raise bad_request("UsageError", f"Send each of {', '.join(PARAMETERS)} at most once.")
 
 
 def parse_include(text: str) -> tuple[str, ...]:

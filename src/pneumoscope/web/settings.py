@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pneumoscope.core.errors import UsageError
 from pneumoscope.detector.in_order import count_cores
@@ -59,6 +67,14 @@ class WebSettings(BaseModel):
     header_s: float = Field(default=10, gt=0, description="To send the headers.")
     body_s: float = Field(default=60, gt=0, description="To send the body.")
     send_s: float = Field(default=60, gt=0, description="To take an answer, once it is stuck.")
+
+    @field_validator("token")
+    @classmethod
+    def _can_be_sent(cls, token: SecretStr | None) -> SecretStr | None:
+        # A header's value loses its outer blanks, and other characters have no sure bytes in it.
+        if token and not all("!" <= letter <= "~" for letter in token.get_secret_value()):
+            raise ValueError("it may have visible ASCII characters alone, no blank or line end")
+        return token
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
