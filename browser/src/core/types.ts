@@ -65,6 +65,7 @@ export interface BundleCard {
     fingerprint: string;
     n_training: number;
     n_tuning: number;
+    n_tuning_pneumonia: number | null;
     origins: Record<string, number>;
   };
   population: {

@@ -63,6 +63,7 @@ const cardSchema = v.object({
     fingerprint: v.string(),
     n_training: integer,
     n_tuning: integer,
+    n_tuning_pneumonia: v.optional(v.nullable(integer), null),
     origins: v.record(v.string(), integer),
   }),
   population: v.optional(populationSchema, {}),
