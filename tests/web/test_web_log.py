@@ -76,7 +76,8 @@ def test_a_line_a_request_with_hashes_and_no_name(client: TestClient, lines: lis
         ("GET", "/device/SECRET", "route=/device/ status=404 outcome=NotFoundError"),
         ("SECRET", "/livez", "method=OTHER route=/livez status=405"),
         ("POST", f"{URL}?operating_point=SECRET", "status=400 outcome=UsageError content=-"),
-        ("POST", f"{URL}?SECRET=SECRET", "status=415 outcome=UnsupportedMediaTypeError"),
+        ("POST", URL, "status=415 outcome=UnsupportedMediaTypeError"),
+        ("POST", f"{URL}?SECRET=SECRET", "status=400 outcome=UsageError content=-"),
         ("GET", "/livez?SECRET", "status=200 outcome=ok content=-"),
     ],
 )
