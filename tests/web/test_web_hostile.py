@@ -76,7 +76,7 @@ def test_200_hostile_names_are_cleaned_and_never_logged(
         assert failed["error"]["message"].startswith(f"{path}: its first bytes")
     assert statuses == {400: 5, 200: 195}
     log = server.log()
-    for word in ("passwd", "Jane", "DROP", "script", "reboot", "jndi", "quoted", "\x1b", "aaaa"):
+    for word in ("passwd", "Jane", "DROP", "script", "reboot", "jndi", "quoted", "\x1b", "a" * 16):
         assert word not in log
 
 
