@@ -12,6 +12,7 @@ from PIL import Image
 from pneumoscope.core.errors import DatasetError
 from pneumoscope.data.dataset import Dataset, FileDataset
 from pneumoscope.data.open import open_dataset
+from pneumoscope.training.inference import readable_rows
 from pneumoscope.training.recipe import Recipe
 from pneumoscope.training.run_data import RunData, prepare_data, roles_of
 
@@ -54,6 +55,17 @@ def test_a_folder_that_is_not_looked_into_is_listed_unless_strict(
     assert [left["path"] for left in data.facts["left_out"]] == ["train/NORMAL/patient 7"]
     with pytest.raises(DatasetError, match=r"--strict.*\n.*patient 7"):
         prepare(tiny, open_dataset(folder), strict=True)
+
+
+def test_what_is_passed_over_is_no_fault_of_the_rows_that_are_read(
+    tiny: Recipe, folder: Path
+) -> None:
+    """Maps need every one of their rows, whatever else lies in the folders."""
+    (folder / "train" / "NORMAL" / "patient 7").mkdir()
+    dataset = open_dataset(folder)
+    cache = prepare(tiny, dataset).cache
+    rows = np.arange(3)
+    assert readable_rows(cache, dataset, rows, strict=True).tolist() == [0, 1, 2]
 
 
 def with_subtypes(dataset: Dataset, words: list[str | None]) -> Dataset:

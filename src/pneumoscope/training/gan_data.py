@@ -12,6 +12,7 @@ from pneumoscope.core.errors import SplitError
 from pneumoscope.core.types import CLASS_NAMES
 from pneumoscope.data.cache import DecodedCache, open_cache
 from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.manifest import refuse_passed_over
 from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.inference import readable_rows
 from pneumoscope.training.run_data import COPY_REASON, is_copy_of, roles_of
@@ -54,6 +55,8 @@ def prepare_gan_data(
         DatasetError: a radiograph can't be read and ``strict`` is set, or none can.
         StorageError: the decoded cache could not be written.
     """
+    if strict:
+        refuse_passed_over(dataset.manifest)
     roles = roles_of(recipe, dataset)
     is_wanted = (dataset.manifest.table["target"] == recipe.target).fill_null(False).to_numpy()
     wanted = roles.training[is_wanted[roles.training]]

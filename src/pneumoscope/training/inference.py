@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pneumoscope.core.errors import DatasetError, RunError
 from pneumoscope.data.cache import DecodedCache, open_cache
 from pneumoscope.data.dataset import Dataset
-from pneumoscope.data.manifest import refuse_passed_over
 from pneumoscope.data.predictions import Predictions, make_predictions
 from pneumoscope.models.network import DetectorNetwork
 from pneumoscope.training.batches import EVALUATION_BATCH
@@ -104,11 +103,8 @@ def readable_rows(
 ) -> NDArray[np.int64]:
     """Return the rows whose radiograph was decoded.
 
-    Raises: DatasetError: none was, or ``strict`` is set and some were not, or lie where they are
-        passed over; names them.
+    Raises: DatasetError: none was, or ``strict`` is set and some were not; names them.
     """
-    if strict:
-        refuse_passed_over(dataset.manifest)
     bad = rows[~cache.is_readable[rows]]
     if len(bad) == 0:
         return rows

@@ -15,6 +15,7 @@ from pneumoscope.data.added_images import AddedImages
 from pneumoscope.data.cache import DecodedCache, open_cache
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.data.joined_rows import JoinedRows
+from pneumoscope.data.manifest import refuse_passed_over
 from pneumoscope.data.splits import Roles, assign_roles, check_roles
 from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.inference import readable_rows
@@ -82,9 +83,12 @@ def prepare_data(
 
     Raises:
         SplitError: a split can't be used: empty, one class, mixed origins.
-        DatasetError: with ``strict``, a radiograph can't be read; without, none can.
+        DatasetError: with ``strict``, a radiograph can't be read, or files are passed over;
+            without, none can.
         StorageError: the decoded cache could not be written.
     """
+    if strict:
+        refuse_passed_over(dataset.manifest)
     roles = roles_of(recipe, dataset)
     check_roles(dataset.manifest, roles, needs=("training", "tuning"))
     cache = open_cache(
