@@ -1,4 +1,5 @@
 import { defaultClientConditions, defineConfig } from "vite";
+import { longValues } from "./src/core/read/dicom/longValues";
 import { offline } from "./src/sw/plugin";
 
 // The page alone: the WASM parts and the bundle are added by scripts/device.mjs, outside of this
@@ -6,7 +7,7 @@ import { offline } from "./src/sw/plugin";
 export default defineConfig({
   // Relative, so that the page works in any folder of any host.
   base: "./",
-  plugins: [offline()],
+  plugins: [longValues(), offline()],
   // The variant of onnxruntime-web without its WASM glue inside: the glue is a file of its own,
   // which each of its threads loads, too, and the WASM lies in device/.
   resolve: { conditions: ["onnxruntime-web-use-extern-wasm", ...defaultClientConditions] },
@@ -26,8 +27,11 @@ export default defineConfig({
       },
     },
   },
+  // Development bundles its libraries apart from the rest.
+  optimizeDeps: { rolldownOptions: { plugins: [longValues()] } },
   worker: {
     format: "es",
+    plugins: () => [longValues()],
     rolldownOptions: {
       output: {
         entryFileNames: "assets/[name]-[hash].js",

@@ -229,6 +229,11 @@ REFUSED = {
     "palette": (encode(make_file(NOISE, PhotometricInterpretation="PALETTE COLOR")), "PALETTE"),
     "one bit": (encode(make_file(NOISE, BitsStored=1, HighBit=0)), "1 bits"),
     "too few pixels": (encode(make_file(NOISE, Rows=80)), "pixel data"),
+    "empty pixels": (encode(make_file(NOISE, PixelData=b"")), "has 0 bytes of pixel data"),
+    "two slopes": (
+        encode(make_file(NOISE, RescaleSlope=[1, 2], RescaleIntercept=0)),
+        "read|meaning|LUT|slope|Rescale",
+    ),
     "no rows at all": (encode(make_file(NOISE, Rows=0)), "rows|Rows"),
     "window of no width": (encode(make_file(NOISE, WindowCenter=1, WindowWidth=0)), "Width"),
     "video": (video(), "MPEG2.*dcmdjpeg"),
@@ -248,6 +253,11 @@ def test_refusal_names_the_file_and_the_reason(what: str, tmp_path: Path) -> Non
     assert str(caught.value).startswith(f"{path}: ")
     with pytest.raises(UnreadableImageError, match="^row 7: "):
         read_radiograph(path, name="row 7")
+
+
+def test_several_values_are_told_as_the_file_has_them() -> None:
+    radiograph = read_dicom(encode(make_file(NOISE, ViewPosition=["AP", "PA"])))
+    assert radiograph.view_position == "AP\\PA"
 
 
 def test_gigantic_is_refused_before_it_is_decoded() -> None:

@@ -177,6 +177,73 @@ def test_damaged_exif_does_not_hide_the_picture() -> None:
 
 
 TWO_FRAMES = {"save_all": True, "append_images": [Image.fromarray(255 - GRADIENT)]}
+
+
+def bmp(
+    rows: bytes, *, bits: int = 32, compression: int = 0, masks: tuple[int, ...] = (), more: int = 0
+) -> bytes:
+    """Return a BMP of 64 x 48 pixels; with ``more`` bytes of header, the masks stand in it."""
+    head = 40 + max(more, 0)
+    numbers = struct.pack(f"<{len(masks)}I", *masks).ljust(more, b"\0")
+    start = 14 + 40 + len(numbers)
+    info = struct.pack(
+        "<IiiHHIIiiII", head, 64, 48, 1, bits, compression, len(rows), 2835, 2835, 0, 0
+    )
+    return b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + info + numbers + rows
+
+
+def four_bytes(fourth: int) -> bytes:
+    """Return the rows of a 32-bit BMP of `COLOURS`, from below, with this fourth byte."""
+    rows = np.full((48, 64, 4), fourth, np.uint8)
+    rows[..., :3] = COLOURS[::-1, :, ::-1]
+    return rows.tobytes()
+
+
+RGB_MASKS = (0xFF0000, 0xFF00, 0xFF)
+BMP_32 = {
+    "saved by Pillow": encode(Image.fromarray(COLOURS).convert("RGBA"), "BMP"),
+    "no fourth": bmp(four_bytes(0)),
+    "masks": bmp(four_bytes(7), compression=3, masks=RGB_MASKS),
+    "alpha never filled": bmp(
+        four_bytes(0), compression=3, masks=(*RGB_MASKS, 0xFF000000), more=84
+    ),
+    "half see-through": bmp(
+        four_bytes(128), compression=3, masks=(*RGB_MASKS, 0xFF000000), more=84
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BMP_32)
+def test_a_bmps_fourth_byte_does_not_count(what: str) -> None:
+    np.testing.assert_allclose(read_raster(BMP_32[what]).pixels, luma(COLOURS), atol=0.51)
+
+
+def gray_png(bits: int, *, see_through: int) -> bytes:
+    """Return a 16 x 2 PNG of all levels of so many bits, one of them see-through."""
+    levels = np.arange(16) % 2**bits
+    shifts = range(8 - bits, -1, -bits)
+    per_byte = levels.reshape(-1, 8 // bits)
+    row = bytes(int(sum(v << s for v, s in zip(pack, shifts, strict=True))) for pack in per_byte)
+    header = struct.pack(">IIBBBBB", 16, 2, bits, 0, 0, 0, 0)
+    chunks = [
+        png_chunk(b"IHDR", header),
+        png_chunk(b"tRNS", struct.pack(">H", see_through)),
+        png_chunk(b"IDAT", zlib.compress((b"\0" + row) * 2)),
+        png_chunk(b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_see_through_level_of_few_bits_lies_on_black(bits: int) -> None:
+    level = 2 ** min(bits, 3) - 1  # of 8 bits 7, of the others one that is spread
+    levels = np.arange(16) % 2**bits
+    expected = np.where(levels == level, 0, levels * 255 // (2**bits - 1))
+    np.testing.assert_array_equal(
+        read_raster(gray_png(bits, see_through=level)).pixels, [expected] * 2
+    )
+
+
 REFUSED = {
     "zero bytes": (b"", "no bytes"),
     "text": (b"this is not a picture", "first bytes"),
@@ -193,6 +260,12 @@ REFUSED = {
     "only a signature": (b"\x89PNG\r\n\x1a\n", "cut short"),
     "only a start of image": (b"\xff\xd8\xff\xe0", "cut short"),
     "no pixels in bmp": (b"BM" + bytes(60), "damaged"),
+    "16-bit bmp": (bmp(bytes(2 * 64 * 48), bits=16), "BMP of a rare kind"),
+    "compressed bmp": (bmp(bytes(64 * 48), bits=8, compression=1), "BMP of a rare kind"),
+    "bmp in another order": (
+        bmp(four_bytes(0), compression=3, masks=RGB_MASKS[::-1]),
+        "BMP of a rare kind",
+    ),
     "half a webp": (encode(COLOURS, "WEBP")[:300], "damaged"),
 }
 

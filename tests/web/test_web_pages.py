@@ -171,3 +171,15 @@ def test_shipped_bundle_is_served_when_none_is_named(tiny: ModuleType) -> None:
     shipped = load_served_bundle(None)
     assert shipped.card.name == "pneumoscope-1"
     assert hashlib.sha256(shipped.data).hexdigest() == shipped.sha256
+
+
+@pytest.mark.parametrize("path", ["/api/v1/predictions/", "/api/v1/bundle/", "/livez/"])
+def test_a_slash_too_many_leads_nowhere(path: str, bundle: ServedBundle) -> None:
+    """A redirect would name the client's Host without TLS, and lose the proxy's folder."""
+    client = TestClient(app.create_app(WebSettings(), bundle=bundle), follow_redirects=False)
+    assert client.get(path, headers={"Host": "elsewhere.example"}).status_code == 404
+
+
+def test_the_apis_description_holds_in_a_folder_of_a_proxy(bundle: ServedBundle) -> None:
+    client = TestClient(app.create_app(WebSettings(), bundle=bundle))
+    assert client.get("/openapi.json").json()["servers"] == [{"url": "."}]

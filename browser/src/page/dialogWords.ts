@@ -52,7 +52,7 @@ export const dialogWords = {
       `Atypicality says how unlike the training radiographs a picture is. Above ${threshold.toFixed(2)} the page warns; ${percent(share)} of the tuning radiographs lie there. Below it a picture may still be something the bundle can’t judge.`,
     points: "Operating points",
     pointsLead:
-      "A probability at or above the threshold is called pneumonia. Another population would give other figures.",
+      "A probability at or above the threshold is called pneumonia. Another population would give other figures. “Sensitive” is the largest threshold that still finds 95 % on the tuning split: it promises that, not the most, and may lie above “balanced”.",
     threshold: "Threshold",
     sensitivity: "Sensitivity",
     specificity: "Specificity",

@@ -82,6 +82,8 @@ export const words = {
       n === 1
         ? "One file or folder could not be read."
         : `${n} files or folders could not be read.`,
+    noneInside: "The folder has no JPEG, PNG, BMP, WebP or DICOM file.",
+    oneBundle: (name: string) => `Several bundles came at once; ${name} is opened.`,
     examples: "Or try an example",
     exampleCredit: "Kermany, Zhang, Goldbaum (2018), Mendeley Data V2, CC BY 4.0",
     example: (n: number) => `Example ${n}`,
@@ -137,6 +139,8 @@ export const words = {
     point: "Operating point",
     pointFigures: ({ sensitivity, specificity }: OperatingPoint) =>
       `Sensitivity ${percent(sensitivity)}, specificity ${percent(specificity)}`,
+    pointAbove:
+      "It promises a sensitivity of 95 %, not the most: here its threshold lies above the balanced one, and fewer are called pneumonia.",
     pointMeasured: (where: string) => `measured on the ${where} split`,
     pointElsewhere: (where: string) => `measured on ${where}`,
     warnings: "Warnings",
@@ -158,7 +162,7 @@ export const words = {
     atypicalityValue: (value: number, threshold: number) =>
       `${value.toFixed(2)} (warned of above ${threshold.toFixed(2)})`,
     age: "Age",
-    years: (value: number) => plural(Number(value.toPrecision(2)), "year"),
+    years: (value: number) => plural(Number(value.toPrecision(3)), "year"),
     sex: "Sex",
     view: "View",
     modality: "Modality",

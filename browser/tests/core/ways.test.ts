@@ -48,6 +48,8 @@ test("an answer of another bundle than the card's is refused, not shown at its t
   expect((await detector.predict(new Uint8Array(4), "a.png")).prediction.bundle.sha256).toBe(
     running,
   );
+  const { path } = (await detector.predict(new Uint8Array(4), 'a"b.png')).prediction;
+  expect(path).toBe('a"b.png'); // not as the server has it, which is what the upload could carry
   running = "b".repeat(64);
   await expect(detector.predict(new Uint8Array(4), "a.png")).rejects.toThrow("another bundle");
 });

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from pydicom.multival import MultiValue
+
 from pneumoscope.core.errors import UnreadableImageError
 
 # RF is read because fluoroscopy units take plain chest radiographs, too, and OT because
@@ -161,8 +163,13 @@ def padding_range(file: Any) -> tuple[int, int] | None:
 
 
 def text(file: Any, keyword: str) -> str | None:
-    """Return a one-word value in capitals, or None where it is absent or empty."""
-    return str(file.get(keyword) or "").strip().upper() or None
+    """Return a one-word value in capitals, or None where it is absent or empty.
+
+    Several values are joined as the file holds them, by a backslash.
+    """
+    value = file.get(keyword) or ""
+    words = "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
+    return words.strip().upper() or None
 
 
 def age_years(age: str | None) -> float | None:

@@ -213,7 +213,7 @@ def _stored_values(file: Dataset, title: str) -> NDArray[np.int32]:
 def _native_values(file: Dataset, syntax: UID, title: str) -> NDArray[np.int32]:
     n_bytes = file.BitsAllocated // 8
     n_expected = file.Rows * file.Columns * n_bytes
-    data = file.PixelData
+    data = file.PixelData or b""  # None where it is there and empty
     if len(data) < n_expected:
         raise refused(
             title,

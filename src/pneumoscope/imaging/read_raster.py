@@ -19,6 +19,7 @@ from PIL.ImageFile import ImageFile
 
 from pneumoscope.core.errors import ImageTooLargeError, RadiographError, UnreadableImageError
 from pneumoscope.core.types import Radiograph
+from pneumoscope.imaging.bmp import check_bmp
 from pneumoscope.imaging.first_bytes import raster_kind
 from pneumoscope.imaging.jpeg import find_jpeg_end, is_filled_up, jpeg_scale, set_scale
 from pneumoscope.imaging.quiet import quiet_warnings
@@ -73,7 +74,8 @@ def read_raster(
         ``is_colour`` are None, as a picture cannot state them.
 
     Raises:
-        UnreadableImageError: not such a picture, damaged, cut short, animated, CMYK or 16-bit.
+        UnreadableImageError: not such a picture, damaged, cut short, animated, CMYK, 16-bit, or a
+            BMP of a rare kind (compressed, or not 1, 4, 8, 24 or 32 bits a pixel).
         ImageTooLargeError: it claims more than ``max_pixels``.
         MemoryError: too little is free to decode it.
         ValueError: ``scaled_to_px`` is below 1.
@@ -98,6 +100,8 @@ def _decode(data: bytes, title: str, max_pixels: int, scaled_to_px: int | None) 
     jpeg_end = 0
     if kind == "PNG":
         _check_png(data, title)
+    elif kind == "BMP":
+        check_bmp(data, title)
     elif kind == "JPEG":
         jpeg_end = find_jpeg_end(data)
         if jpeg_end < 0:
@@ -124,6 +128,10 @@ def _decode(data: bytes, title: str, max_pixels: int, scaled_to_px: int | None) 
         orientation = _read_orientation(image)  # now: a PNG's may stand behind its pixels
     if kind == "JPEG" and is_filled_up(image, data, jpeg_end, scale):
         raise _truncated(title)
+    if kind == "BMP" and image.mode == "RGBA":
+        image = image.convert("RGB")  # its fourth byte is filled by few programs, and rarely meant
+    if kind == "PNG":
+        _spread_transparent_level(image, data)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
@@ -185,6 +193,14 @@ def _check_png(data: bytes, title: str) -> None:
         if kind == b"IEND":
             return
         position = end
+
+
+def _spread_transparent_level(image: Image.Image, data: bytes) -> None:
+    """Spread a see-through level of 2 or 4 bits over 0 to 255, as Pillow has spread the pixels."""
+    bits, colour_type = data[24], data[25]
+    level = image.info.get("transparency")
+    if colour_type == 0 and bits in (2, 4) and isinstance(level, int):
+        image.info["transparency"] = level * 255 // (2**bits - 1)
 
 
 def _read_orientation(image: Image.Image) -> int:

@@ -76,6 +76,10 @@ def create_app(settings: WebSettings, *, bundle: ServedBundle | None = None) -> 
         docs_url=None,  # ours come with their own assets
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        # A path with a slash too many is no path: a redirect would be to what the client calls the
+        # host, without TLS, and would leave the folder that a proxy has put us in.
+        redirect_slashes=False,
+        servers=[{"url": "."}],  # beside openapi.json, in whatever folder a proxy has put that
     )
     app.include_router(make_router(context))
     # The page asks for the device's files without a token; a bundle of one's own behind a token

@@ -171,6 +171,40 @@ def test_bmp(mode: str, core: Any) -> None:
     assert_as_at_the_shell(core, encode(Image.fromarray(COLOURS).convert(mode), "BMP"))
 
 
+def test_bmp_of_32_bits(core: Any, load_test_module: Load) -> None:
+    files = load_test_module("imaging/test_read_raster.py").BMP_32
+    assert len(files) == 5
+    for data in files.values():
+        assert_as_at_the_shell(core, data)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_png_with_a_see_through_level(bits: int, core: Any, load_test_module: Load) -> None:
+    helpers = load_test_module("imaging/test_read_raster.py")
+    for level in {0, 1, 2**bits - 1}:
+        assert_as_at_the_shell(core, helpers.gray_png(bits, see_through=level))
+
+
+def test_dicom_with_values_of_eight_bytes(core: Any, load_test_module: Load) -> None:
+    """An Extended Offset Table (OV) stands before the pixels; SV and UV may stand anywhere."""
+    helpers = load_test_module("imaging/test_dicom_compressed.py")
+    file = helpers.make_file(helpers.draw(12), bits=12)
+    file.add_new(0x00090010, "LO", "A WRITER")
+    file.add_new(0x00091001, "SV", -5)
+    file.add_new(0x00091002, "UV", 5)
+    assert_as_at_the_shell(core, helpers.encode(file))
+    compress(file, RLELossless, generate_instance_uid=False)
+    file.add_new(0x7FE00001, "OV", bytes(8))
+    file.add_new(0x7FE00002, "OV", (100).to_bytes(8, "little"))
+    assert_as_at_the_shell(core, helpers.encode(file))
+
+
+def test_several_views(core: Any, load_test_module: Load) -> None:
+    helpers = load_test_module("imaging/test_read_dicom.py")
+    data = helpers.encode(helpers.make_file(helpers.NOISE, ViewPosition=["AP", "PA"]))
+    assert_as_at_the_shell(core, data)
+
+
 def test_webp(core: Any) -> None:
     assert_as_at_the_shell(core, encode(COLOURS, "WEBP", lossless=True))
     assert_as_at_the_shell(core, encode(SMOOTH, "WEBP"), tolerance=2)

@@ -14,7 +14,13 @@ interface Header {
   orientation: number;
   /** What to give to the decoder. */
   parts: BlobPart[];
+  /** Where the rows of a BMP of 32 bits lie; browsers differ in what they make of its fourth byte. */
+  rows?: { offset: number; isTopDown: boolean } | undefined;
 }
+
+const BMP_BITS = [1, 4, 8, 24, 32];
+const BITFIELDS = 3;
+const MASKS = [0xff0000, 0xff00, 0xff]; // red, green, blue: the order in which 32 bits lie anyway
 
 /** @throws ReadError damaged, cut short, animated, too large, or of a rare kind of BMP. */
 export async function readBitmap(
@@ -23,8 +29,19 @@ export async function readBitmap(
   format: "BMP" | "WebP",
 ): Promise<Radiograph> {
   const header = format === "BMP" ? readBmpHeader(bytes, title) : readWebPHeader(bytes, title);
-  const { width, height, orientation, parts } = header;
+  const { width, height, orientation, parts, rows } = header;
   const samples = new Uint8Array(width * height * 3);
+  if (rows) {
+    for (let row = 0, to = 0; row < height; row++) {
+      const from = rows.offset + 4 * width * (rows.isTopDown ? row : height - 1 - row);
+      for (let at = from; at < from + 4 * width; at += 4) {
+        samples[to++] = bytes[at + 2];
+        samples[to++] = bytes[at + 1];
+        samples[to++] = bytes[at];
+      }
+    }
+    return toRadiograph({ samples, channels: 3, width, height, orientation });
+  }
   const type = `image/${format.toLowerCase()}`;
   await decodeByBrowser(parts, type, header, (values, tile) => {
     for (let row = 0, from = 0; row < tile.height; row++) {
@@ -39,23 +56,30 @@ export async function readBitmap(
   return toRadiograph({ samples, channels: 3, width, height, orientation });
 }
 
+/** Keeps to the kinds of BMP that imaging/bmp.py lets pass. */
 function readBmpHeader(bytes: Bytes, title: string): Header {
   if (bytes.length < 34) throw truncated(title);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const offset = view.getUint32(10, true);
   const isCore = view.getUint32(14, true) === 12;
   const width = isCore ? view.getUint16(18, true) : view.getInt32(18, true);
-  const height = Math.abs(isCore ? view.getUint16(20, true) : view.getInt32(22, true));
+  const signedHeight = isCore ? view.getUint16(20, true) : view.getInt32(22, true);
+  const height = Math.abs(signedHeight);
   const bits = view.getUint16(isCore ? 24 : 28, true);
   const compression = isCore ? 0 : view.getUint32(30, true);
   if (width < 1 || height < 1) throw damaged(title, "no image header that is understood");
-  if (compression !== 0 || ![1, 4, 8, 24].includes(bits)) {
+  const hasMasks = compression === BITFIELDS && bits === 32 && bytes.length >= 66;
+  const isPlain = hasMasks
+    ? MASKS.every((mask, index) => view.getUint32(54 + 4 * index, true) === mask)
+    : compression === 0;
+  if (!isPlain || !BMP_BITS.includes(bits)) {
     throw unreadable(`${title}: is a BMP of a rare kind. Save it as a PNG.`);
   }
   checkSize(title, width, height);
   const stride = Math.ceil((width * bits) / 32) * 4;
   if (offset + stride * height > bytes.length) throw truncated(title);
-  return { width, height, orientation: 1, parts: [bytes] };
+  const rows = bits === 32 ? { offset, isTopDown: signedHeight < 0 } : undefined;
+  return { width, height, orientation: 1, parts: [bytes], rows };
 }
 
 /** Source: RFC 9649, section 2. */

@@ -94,7 +94,8 @@ export class ServerDetector implements Detector {
         "The server now has another bundle than when this page was opened. Reload the page.",
       );
     }
-    return answer;
+    // The server calls the file as the upload did, where some characters can't stand.
+    return { ...answer, prediction: { ...answer.prediction, path: name } };
   }
 }
 

@@ -28,11 +28,18 @@ export function PointChoice() {
           </span>
           <span class="hint">
             {text.pointFigures(point)}, {measured(point)}
+            {isAboveBalanced(point) && `. ${text.pointAbove}`}
           </span>
         </label>
       ))}
     </fieldset>
   );
+}
+
+/** Whether the point of this name calls fewer pneumonia than the balanced one, against its name. */
+function isAboveBalanced({ name, threshold }: OperatingPoint): boolean {
+  const balanced = cardInSight.value?.operating_points.find((point) => point.name === "balanced");
+  return name === "sensitive" && balanced !== undefined && threshold > balanced.threshold;
 }
 
 function measured({ measured_on: where }: OperatingPoint): string {

@@ -1,5 +1,6 @@
 /** How files come in: chosen, dropped, pasted, or as an example. */
 
+import { isDicom } from "../../core";
 import { words } from "../words";
 import { tell } from "./announce";
 import { addFiles } from "./items";
@@ -19,8 +20,9 @@ let nPasted = 0;
 
 /** Take files: bundles go to the device, all else to the list. */
 export function takeFiles(files: readonly File[]): void {
-  const bundle = files.find(isBundle);
-  if (bundle) void takeOwnBundle(bundle);
+  const bundles = files.filter(isBundle);
+  if (bundles.length > 0) void takeOwnBundle(bundles[0]);
+  if (bundles.length > 1) tell(words.add.oneBundle(bundles[0].name), "problem");
   addFiles(files.filter((file) => !isBundle(file)).map((file) => ({ name: file.name, file })));
 }
 
@@ -35,6 +37,7 @@ export async function takeDrop(data: DataTransfer): Promise<void> {
   const { files, nUnread } = await filesOfAll(entries);
   takeFiles(files);
   if (nUnread > 0) tell(words.add.unread(nUnread), "problem");
+  else if (files.length === 0) tell(words.add.noneInside, "problem");
 }
 
 /** Take a pasted picture. Browsers call every one of them "image.png". */
@@ -64,21 +67,43 @@ interface Found {
   nUnread: number;
 }
 
-async function filesOfAll(entries: FileSystemEntry[]): Promise<Found> {
-  const found = await Promise.all(entries.map(filesOf));
+/** A folder of a hospital's disc has viewers and lists beside its pictures: these stay out. */
+const SUFFIXES = [".jpeg", ".jpg", ".png", ".bmp", ".webp", ".dcm", ".dicom"];
+const DICOM_MARK_END = 132;
+
+async function filesOfAll(
+  entries: FileSystemEntry[],
+  { isInside = false }: { isInside?: boolean } = {},
+): Promise<Found> {
+  const found = await Promise.all(entries.map((entry) => filesOf(entry, isInside)));
   return {
     files: found.flatMap(({ files }) => files),
     nUnread: found.reduce((sum, { nUnread }) => sum + nUnread, 0),
   };
 }
 
-async function filesOf(entry: FileSystemEntry): Promise<Found> {
+async function filesOf(entry: FileSystemEntry, isInside: boolean): Promise<Found> {
+  if (isInside && entry.name.startsWith(".")) return { files: [], nUnread: 0 };
   try {
-    if (entry.isFile) return { files: [await fileOf(entry as FileSystemFileEntry)], nUnread: 0 };
-    return await filesOfAll(await entriesOf(entry as FileSystemDirectoryEntry));
+    if (entry.isFile) {
+      const file = await fileOf(entry as FileSystemFileEntry);
+      return { files: !isInside || (await isPicture(file)) ? [file] : [], nUnread: 0 };
+    }
+    const inside = await entriesOf(entry as FileSystemDirectoryEntry);
+    // By name, folder after folder, as paths are sorted; systems give them in any order.
+    inside.sort((one, other) => (one.name < other.name ? -1 : 1));
+    return await filesOfAll(inside, { isInside: true });
   } catch {
     return { files: [], nUnread: 1 };
   }
+}
+
+/** Whether a file of a folder is taken; the same rule as at the shell, detector/pictures.py. */
+async function isPicture(file: File): Promise<boolean> {
+  const name = file.name.toLowerCase();
+  if (name === "dicomdir" || name.endsWith(".overlay.png")) return false;
+  if (SUFFIXES.some((suffix) => name.endsWith(suffix))) return true;
+  return isDicom(new Uint8Array(await file.slice(0, DICOM_MARK_END).arrayBuffer()));
 }
 
 function fileOf(entry: FileSystemFileEntry): Promise<File> {

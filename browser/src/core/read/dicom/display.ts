@@ -75,9 +75,8 @@ function toModalityValues(
   const values = Float64Array.from({ length: highest - lowest + 1 }, (_, index) => lowest + index);
   const item = firstItem(file, MODALITY_LUT);
   if (item) return throughLookup(values, readLookup(item, tags, MODALITY_DEPTHS));
-  const [slope, intercept] = [decimal(file, RESCALE_SLOPE), decimal(file, RESCALE_INTERCEPT)];
-  if (slope === null || intercept === null) return values;
-  return values.map((value) => value * slope + intercept);
+  const line = rescale(file);
+  return line ? values.map((value) => value * line[0] + line[1]) : values;
 }
 
 function throughVoi(
@@ -129,10 +128,8 @@ function outputRange(file: DataSet, tags: Tags): [number, number] {
     ? [-(2 ** (tags.bitsStored - 1)), 2 ** (tags.bitsStored - 1) - 1]
     : [0, 2 ** tags.bitsStored - 1];
   if (item) [least, most] = [0, 2 ** readLookup(item, tags, MODALITY_DEPTHS).bits - 1];
-  const [slope, intercept] = [decimal(file, RESCALE_SLOPE), decimal(file, RESCALE_INTERCEPT)];
-  if (slope !== null && intercept !== null) {
-    [least, most] = [least * slope + intercept, most * slope + intercept];
-  }
+  const line = rescale(file);
+  if (line) [least, most] = [least * line[0] + line[1], most * line[0] + line[1]];
   return [least, most];
 }
 
@@ -142,6 +139,15 @@ function firstItem(file: DataSet, tag: string): DataSet | null {
   const { dataSet } = element.items[0];
   if (!dataSet) throw new RangeError("an item that cannot be read");
   return dataSet;
+}
+
+/** Return slope and intercept; null where one of them is absent or empty. */
+function rescale(file: DataSet): [number, number] | null {
+  const [slope, intercept] = [decimal(file, RESCALE_SLOPE), decimal(file, RESCALE_INTERCEPT)];
+  if (slope === null || intercept === null) return null;
+  const isMany = [RESCALE_SLOPE, RESCALE_INTERCEPT].some((tag) => file.string(tag)?.includes("\\"));
+  if (isMany) throw new RangeError("several numbers in the place of one");
+  return [slope, intercept];
 }
 
 /** Return the first number of a Decimal String; null where it is absent or empty. */
