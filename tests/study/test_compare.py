@@ -288,6 +288,21 @@ def test_changed_recipes_of_one_name_are_told_apart(make_evaluated, tmp_path) ->
     assert all(label.startswith("alpha (") for label in labels)
 
 
+def test_bundles_of_one_recipe_are_told_apart(make_evaluated, evaluated, tmp_path) -> None:
+    """By precision, and where that is the same by the weights."""
+    runs = []
+    for place, (precision, letter) in enumerate((("fp32", "a"), ("int8", "b"), ("fp32", "c"))):
+        runs.append(make_evaluated("alpha", 0, sha256=str(place)))
+        weights = {"checkpoint": "bundle.onnx", "checkpoint_sha256": 64 * letter}
+        change(runs[-1] / "metrics.json", precision=precision, **weights)
+    comparison = compare_runs(runs, tmp_path / "out", n_resamples=20)
+    assert [recipe.label for recipe in comparison.recipes] == [
+        "alpha (bundle, fp32), aaaaaa",
+        "alpha (bundle, int8)",
+        "alpha (bundle, fp32), cccccc",
+    ]
+
+
 def test_runs_on_different_radiographs_are_refused_by_name(
     make_evaluated, evaluated, tmp_path
 ) -> None:

@@ -1,6 +1,7 @@
 import json
 import logging
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pneumoscope.study.evaluate import evaluate_run
 from pneumoscope.study.measurement import beside_reported, log_loss, measure_subgroups
 from pneumoscope.study.records import caveats, notice
 from pneumoscope.study.test_reads import read_log
+from pneumoscope.training.run_folder import open_run
 
 
 def never(run, dataset, rows, strict):
@@ -225,6 +227,38 @@ def test_results_on_other_data_are_not_replaced(evaluated, make_dataset, tmp_pat
         evaluate_run(run, other, predict=never)
     assert (run.path / "metrics.json").read_bytes() == before
     assert len(read_log(run.path)) == n_reads
+
+
+def test_results_of_another_run_are_not_replaced(
+    evaluated, make_run, dataset, predictor, tmp_path
+) -> None:
+    first, _ = evaluated
+    other = make_run(tmp_path / "other", seed=1)
+    n_reads = len(read_log(other.path))
+    before = (first.path / "metrics.json").read_bytes()
+    with pytest.raises(RunError, match=r"folder of another run.*--out"):
+        evaluate_run(other, dataset, out=first.path, predict=never)
+    results = tmp_path / "results"
+    results.mkdir()
+    shutil.copy(first.path / "metrics.json", results)
+    other.checkpoint_path.write_bytes(b"other weights")
+    with pytest.raises(RunError, match=r"holds results of .*which those of other weights"):
+        evaluate_run(other, dataset, out=results, predict=never)
+    assert (first.path / "metrics.json").read_bytes() == before
+    assert (results / "metrics.json").read_bytes() == before
+    assert len(read_log(other.path)) == n_reads
+    # What lies in a run's own folder is its own, whatever weights it had before.
+    shutil.copy(first.path / "metrics.json", other.path)
+    evaluate_run(other, dataset, predict=predictor(1))
+    assert (other.path / "metrics.json").read_bytes() != before
+
+
+def test_a_damaged_result_says_what_helps(evaluated, dataset, tmp_path) -> None:
+    first, _ = evaluated
+    run = open_run(Path(shutil.copytree(first.path, tmp_path / "run")))
+    (run.path / "metrics.json").write_text('{"schema_version": 1,')
+    with pytest.raises(RunError, match="Move it away and evaluate the run again"):
+        evaluate_run(run, dataset, predict=never)
 
 
 def test_phantoms_and_other_origins_are_told_first(evaluated) -> None:

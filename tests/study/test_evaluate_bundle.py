@@ -237,3 +237,20 @@ def test_strict_refuses_what_is_passed_over_before_test_is_read(
     with pytest.raises(DatasetError, match="--strict.*\n.*patient 7"):
         evaluate_bundle(bundle, dataset, out=tmp_path / "out", strict=True, show_progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_bundles_taught_on_different_radiographs_are_not_seeds_of_one(
+    tiny: ModuleType, dataset_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "write_results", lambda *results, **options: None)  # seconds each
+
+    def hash_of(name: str, seed: int, taught: str) -> str:
+        data = tiny.tiny_card()["training_data"] | {"fingerprint": 64 * taught}
+        path = tiny.write_bundle(tmp_path / f"{name}.onnx", seed=seed, training_data=data)
+        found = evaluate_bundle(
+            open_bundle(path), open_dataset(dataset_path), out=tmp_path / name, show_progress=False
+        )
+        return found.run.recipe_sha256
+
+    assert hash_of("one", 0, "a") == hash_of("two", 1, "a")
+    assert hash_of("one", 0, "a") != hash_of("three", 1, "b")

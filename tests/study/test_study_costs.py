@@ -5,8 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from pneumoscope.core.errors import UsageError
 from pneumoscope.study import study_costs
-from pneumoscope.study.study_costs import N_REPEATS, Costing, known_costs, time_bundle
+from pneumoscope.study.study_costs import (
+    N_REPEATS,
+    Costing,
+    check_pictures,
+    known_costs,
+    time_bundle,
+)
 from pneumoscope.study.study_runs import StudyRun
 
 EXAMPLES = Path(__file__).parents[2] / "examples/radiographs"
@@ -97,3 +104,18 @@ def test_a_bug_in_one_export_does_not_cost_the_table(run, tmp_path, monkeypatch)
     monkeypatch.setattr(study_costs, "time_bundle", break_down)
     costs, reason = Costing(tmp_path, None).measure([run])  # type: ignore[arg-type]
     assert (costs, reason) == (None, "ZeroDivisionError: a bug")
+
+
+def test_a_picture_that_cannot_be_read_is_told_before_any_work(pictures) -> None:
+    check_pictures(pictures)
+    (pictures / "zzz.jpeg").write_bytes(next(iter(pictures.iterdir())).read_bytes()[:2000])
+    with pytest.raises(UsageError, match=r"zzz.jpeg.*can't be timed"):
+        check_pictures(pictures)
+
+
+def test_what_was_known_stays_where_it_cannot_be_measured_again(run, pictures, tmp_path) -> None:
+    costing = Costing(tmp_path, None, pictures=pictures)  # type: ignore[arg-type]
+    costs, _ = costing.measure([run])
+    (pictures / "zzz.jpeg").write_bytes(b"no picture")
+    assert costing.measure([run]) == (costs, None)
+    assert known_costs(tmp_path) == {"alpha": costs}

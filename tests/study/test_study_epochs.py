@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from sklearn import metrics as sk
 
 from pneumoscope.core.errors import RunError, UsageError
@@ -231,6 +232,21 @@ def test_a_terminal_shows_every_gap_over_seeds_in_eighty_columns(result) -> None
         f"{each.gap.mean:+.3f}" for each in found.over_seeds
     ]
     assert all(sum(map(len, row)) + 3 * len(row) + 1 <= 80 for row in cells)
+
+
+def test_two_recipes_of_one_name_are_told_apart(finished, phantoms, tmp_path) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(finished.path, changed)
+    recipe_file = changed / "recipe.yaml"
+    content = yaml.safe_load(recipe_file.read_text())
+    content["title"] = "The same but for its learning rate"
+    content["training"]["optimizer"]["learning_rate"] = 0.006
+    recipe_file.write_text(yaml.safe_dump(content))
+    result = read_epochs([finished.path, changed], phantoms, tmp_path / "out", n_resamples=20)
+    names = {each.recipe_sha256: each.recipe for each in result.runs}
+    assert len(names) == 2
+    assert set(names.values()) == {f"tiny-epochs ({sha256[:6]})" for sha256 in names}
+    assert {each.recipe for each in result.over_seeds} == set(names.values())
 
 
 def test_what_cannot_be_read_is_refused_before_anything_is(finished, phantoms, tmp_path) -> None:

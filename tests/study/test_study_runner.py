@@ -19,8 +19,10 @@ from pneumoscope.core.errors import (
     UsageError,
 )
 from pneumoscope.core.files import write_json
+from pneumoscope.data.predictions import Predictions, read_predictions
 from pneumoscope.study import study_costs
 from pneumoscope.study.evaluate import evaluate_run
+from pneumoscope.study.measured_run import load_measured
 from pneumoscope.study.study import StudyOptions, run_study
 from pneumoscope.study.study_data import Expected, StudyData
 from pneumoscope.study.test_reads import read_log
@@ -375,6 +377,51 @@ def test_without_pictures_latency_alone_is_missing_and_that_is_told_once(
     assert markdown.count("give --pictures") == 1
     assert "| gray-150, springboard-150 |  | no latency |" in markdown
     assert "no bundle" not in markdown
+
+
+def test_latency_is_said_to_be_of_the_machine_that_it_was_measured_on(
+    study, dataset, jobs, tmp_path
+) -> None:
+    out, plan = tmp_path / "out", study("gray-150", "springboard-150", seeds=[0])
+    run(plan, dataset, out)
+    measured = Path(__file__).parents[2] / "studies/measured/costs.json"
+    costs_of_one = json.loads(measured.read_text())["springboard-150"]
+
+    def method_with(**machines: str) -> str:
+        costs = {name: costs_of_one | {"machine": machine} for name, machine in machines.items()}
+        (out / "costs.json").write_text(json.dumps(costs))
+        run(plan, dataset, out, works=False)
+        return (out / "study.md").read_text()
+
+    one = method_with(**{"gray-150": "ELSEWHERE", "springboard-150": "ELSEWHERE"})
+    assert "on the machine that it was measured on: ELSEWHERE." in one
+    two = method_with(**{"gray-150": "ELSEWHERE", "springboard-150": "ANOTHER"})
+    assert "measured on: ELSEWHERE (gray-150); ANOTHER (springboard-150)." in two
+
+
+def test_a_loss_beside_a_bundles_is_of_its_calibrated_probabilities(evaluated, tmp_path) -> None:
+    """As metrics.json has it; logits of other runs stay as they are, to the last digit."""
+    source, evaluation = evaluated
+    folder = tmp_path / "run"
+    folder.mkdir()
+    table = read_predictions(source.path / "predictions-test.csv").table
+    log_odds = (table["logit"].to_numpy() + 0.5) / 2
+    probability = 1 / (1 + np.exp(-log_odds))
+    Predictions(table.with_columns(probability=pl.Series(probability))).write(
+        folder / "predictions-test.csv"
+    )
+    for checkpoint, expected in (("bundle.onnx", log_odds), ("best.ckpt", None)):
+        record = evaluation.run.model_copy(update={"checkpoint": checkpoint})
+        evaluation.model_copy(update={"run": record}).write(folder / "metrics.json")
+        measured = load_measured(folder)
+        given = measured.calibrated_predictions.logit
+        of_path = dict(zip(table["path"], log_odds, strict=True))
+        wanted = (
+            measured.predictions.logit
+            if expected is None
+            else [of_path[path] for path in measured.predictions.path]
+        )
+        np.testing.assert_allclose(given, wanted, rtol=0, atol=0 if expected is None else 1e-6)
 
 
 def test_data_agree_where_every_fingerprint_that_matters_does() -> None:

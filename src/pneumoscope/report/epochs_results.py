@@ -60,7 +60,7 @@ class EpochsOfRun(Record):
 
     folder: str
     metrics: str  # the run's own result, measured before
-    recipe: str
+    recipe: str  # its name; with the hash where another recipe here has the same
     recipe_sha256: str
     seed: int
     chosen_epoch: int  # that the run keeps
@@ -72,7 +72,7 @@ class EpochsOfRun(Record):
 class GapOverSeeds(Record):
     """How far one rule flatters a recipe."""
 
-    recipe: str
+    recipe: str  # as in the runs
     rule: Rule
     seeds: list[int]
     gap: OverSeeds  # its interval is over patients and seeds

@@ -285,12 +285,14 @@ def load_evaluation(path: Path) -> Evaluation:
             f"Run: pneumoscope evaluate {path.parent} --data DATASET"
         ) from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read ({error}). Evaluate the run again.") from error
+        raise RunError(
+            f"{path}: cannot be read ({error}). Move it away and evaluate the run again."
+        ) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise RunError(
             f"{path}: schema_version is {version!r}; this package reads {SCHEMA_VERSION}. "
-            "Evaluate the run again with this version."
+            "Move it away and evaluate the run again with this version."
         )
     try:
         return Evaluation.model_validate(content)
@@ -299,5 +301,5 @@ def load_evaluation(path: Path) -> Evaluation:
         where = ".".join(map(str, first["loc"]))
         raise RunError(
             f"{path}: {where}: {first['msg']}. The file was changed or damaged; "
-            "evaluate the run again."
+            "move it away and evaluate the run again."
         ) from error

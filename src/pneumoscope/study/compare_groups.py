@@ -61,10 +61,30 @@ def group_by_recipe(runs: Sequence[MeasuredRun], labels: Mapping[str, str]) -> l
                     "Leave one of them out."
                 )
         _refuse_unlike(name, members)
-        # Two recipes of one name: one of them was changed, as with --set.
-        label = name if names.count(name) == 1 else f"{name} ({sha256[:6]})"
+        label = name if names.count(name) == 1 else f"{name} ({_difference(members[0])})"
         groups.append(RecipeRuns(labels.get(sha256, label), members))
-    return groups
+    return _apart(groups)
+
+
+def _difference(run: MeasuredRun) -> str:
+    """Return what tells a recipe from another of its name: one was changed, as with --set."""
+    record = run.evaluation.run
+    if record.is_of_bundle and run.recipe is None:
+        return f"bundle, {record.precision}"
+    return record.recipe_sha256[:6]
+
+
+def _apart(groups: Sequence[RecipeRuns]) -> list[RecipeRuns]:
+    """Return the groups with labels that differ, by the weights of each one's first seed."""
+    labels = [group.label for group in groups]
+    return [
+        group
+        if labels.count(group.label) == 1
+        else RecipeRuns(
+            f"{group.label}, {group.runs[0].evaluation.run.checkpoint_sha256[:6]}", group.runs
+        )
+        for group in groups
+    ]
 
 
 def _refuse_unlike(name: str, runs: Sequence[MeasuredRun]) -> None:

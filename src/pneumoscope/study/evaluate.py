@@ -59,7 +59,7 @@ from pneumoscope.training.inference import predict_rows
 from pneumoscope.training.maps import map_rows
 from pneumoscope.training.run_data import roles_of
 from pneumoscope.training.run_folder import RunFolder
-from pneumoscope.training.run_state import difference_in_data
+from pneumoscope.training.run_state import FACTS_FILE, difference_in_data
 
 _log = logging.getLogger(__name__)
 
@@ -182,7 +182,14 @@ def _settle(
         checkpoint_sha256=file_sha256(run.checkpoint_path),
         out=out or results_folder(run, split),
     )
-    check_folder(subject.out, dataset=dataset.name, split=split, fingerprint=subject.fingerprint)
+    check_folder(
+        subject.out,
+        dataset=dataset.name,
+        split=split,
+        fingerprint=subject.fingerprint,
+        checkpoint_sha256=subject.checkpoint_sha256,
+        own=run.path,
+    )
     return subject
 
 
@@ -204,15 +211,45 @@ def is_training_data_same(
     return difference_in_data(facts, now) is None
 
 
-def check_folder(out: Path, *, dataset: str, split: EvaluatedSplit, fingerprint: str) -> None:
-    """Refuse a folder that holds results on other radiographs: they would be lost.
+def check_folder(
+    out: Path,
+    *,
+    dataset: str,
+    split: EvaluatedSplit,
+    fingerprint: str,
+    checkpoint_sha256: str,
+    own: Path | None,
+) -> None:
+    """Refuse a folder with results of another run or on other radiographs: they would be lost.
 
-    Raises: RunError: it does; or its ``metrics.json`` is damaged.
+    Args:
+        out: The folder.
+        dataset: Name of the dataset that is to be measured on.
+        split: And the split.
+        fingerprint: Of its radiographs.
+        checkpoint_sha256: Of the weights or the bundle to be measured.
+        own: The folder of the run to be measured, where there is one: what lies there is its own,
+            whatever weights it had before.
+
+    Raises: RunError: it does, or is the folder of another run; or its ``metrics.json`` is damaged.
     """
     path = out / METRICS_FILE
+    is_own = own is not None and out.resolve() == own.resolve()
+    if not is_own and (out / FACTS_FILE).is_file():
+        raise RunError(
+            f"{out}: is the folder of another run, whose results would stand beside weights that "
+            "they are not of. Give another folder with --out."
+        )
     if not path.exists():
         return
-    data = load_evaluation(path).data
+    evaluation = load_evaluation(path)
+    data, of = evaluation.data, evaluation.run
+    if not is_own and of.checkpoint_sha256 != checkpoint_sha256:
+        raise RunError(
+            f"{path}: holds results of {of.folder} (weights {of.checkpoint_sha256[:12]}), which "
+            f"those of other weights ({checkpoint_sha256[:12]}) would replace. Give another folder "
+            "with --out."
+        )
     # A name is no proof: many datasets lie in folders of the same name.
     if data.split != split or data.fingerprint != fingerprint:
         raise RunError(

@@ -87,8 +87,15 @@ def evaluate_bundle(
         refuse_passed_over(dataset.manifest)
     cache = open_cache(dataset, size_px=card.size_px, show_progress=show_progress)
     fingerprint = cache.fingerprint(roles.test)
-    check_folder(out, dataset=dataset.name, split="test", fingerprint=fingerprint)
     own_run = run_of(bundle, out=out)
+    check_folder(
+        out,
+        dataset=dataset.name,
+        split="test",
+        fingerprint=fingerprint,
+        checkpoint_sha256=bundle.sha256,
+        own=None if own_run is None else own_run.path,
+    )
     is_same = has_taught(dataset, roles, cache, card=card, run=own_run)
     reading = record_read(
         out if own_run is None else own_run.path,
@@ -255,7 +262,8 @@ def _run_record(bundle: Bundle) -> RunRecord:
     return RunRecord(
         folder=bundle.path.name,
         recipe=card.recipe,
-        recipe_sha256=f"bundles of {card.recipe}, {card.precision}",
+        # A card has no recipe's hash: what learnt from the same radiographs is taken for alike.
+        recipe_sha256=f"bundles of {card.recipe}, {card.precision}, taught {data.fingerprint}",
         title=card.title,
         source_title=card.title,
         seed=card.seed,

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from pneumoscope.core.errors import RunError
 from pneumoscope.data.predictions import Predictions, read_predictions
 from pneumoscope.metrics.calibration import Calibration, recover_calibration
@@ -24,6 +26,14 @@ class MeasuredRun:
     calibration: Calibration  # which made its probabilities of its logits
     recipe: Recipe | None = None  # None of results that were written elsewhere than to their run
     samples: str = ""  # fingerprint of the generated images that it trained with, where known
+
+    @property
+    def calibrated_predictions(self) -> Predictions:
+        """The predictions, a bundle's with the log odds of its probabilities as logits."""
+        if not self.evaluation.run.is_of_bundle:
+            return self.predictions
+        logit = pl.Series("logit", self.calibration.log_odds(self.predictions.logit))
+        return Predictions(self.predictions.table.with_columns(logit))
 
     def threshold(self, point: str) -> float:
         """Return the run's own threshold of an operating point. Raises: RunError: it has none."""

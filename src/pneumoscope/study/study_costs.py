@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 import pneumoscope
-from pneumoscope.core.errors import PneumoscopeError, UsageError
+from pneumoscope.core.errors import PneumoscopeError, RadiographError, UsageError
 from pneumoscope.core.files import write_json
 from pneumoscope.data.dataset import Dataset
 from pneumoscope.detector.pictures import find_pictures
 from pneumoscope.detector.predict import load
+from pneumoscope.imaging.read import read_radiograph
 from pneumoscope.report.study_results import Costs
 from pneumoscope.study.study_runs import StudyRun
 from pneumoscope.study.test_reads import file_sha256
@@ -84,7 +85,7 @@ class Costing:
                 _log.warning("%s: its costs can't be measured", run.name, exc_info=error)
                 reason = f"{type(error).__name__}: {error}"
         if costs is None:
-            return None, reason
+            return known, None if known else reason
         if costs != known:
             content = {name: each.model_dump() for name, each in known_costs(self.out).items()}
             content[runs[0].system.name] = costs.model_dump()
@@ -134,11 +135,15 @@ class Costing:
 
 
 def check_pictures(folder: Path) -> None:
-    """Refuse a folder to time detectors on that has no picture.
+    """Refuse a folder to time detectors on that has no picture, or one that can't be read.
 
-    Raises: UsageError: it is no folder, or has none.
+    Raises: UsageError: it is no folder, has none, or has one that no detector can answer for.
     """
-    _pictures_in(folder)
+    for path in _pictures_in(folder):
+        try:
+            read_radiograph(path)
+        except RadiographError as error:
+            raise UsageError(f"{error} Detectors can't be timed on it.") from error
 
 
 def _pictures_in(folder: Path) -> list[Path]:

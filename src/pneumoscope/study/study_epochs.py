@@ -6,7 +6,7 @@ after the run's own result stands, and every reading is written down with its pu
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +85,10 @@ class _Subject:
         return f"{self.run.recipe.name}-s{self.run.facts['seed']}"
 
     @property
+    def recipe_sha256(self) -> str:
+        return recipe_sha256(self.run.recipe)
+
+    @property
     def chosen(self) -> int:
         """The epoch that the run keeps, from 1."""
         if self.run.recipe.training.keep.epoch == "last":
@@ -121,10 +125,11 @@ def read_epochs(
         raise UsageError("Name one or more run folders, each once.")
     subjects = [_settle(open_run(folder), dataset) for folder in folders]
     _check_seeds(subjects)
+    label = _labels(subjects)
     answers = [_read(subject, dataset, out) for subject in subjects]
     facts = answers[0][0]
     results = [
-        _result(subject, each, n_resamples=n_resamples)
+        _result(subject, each, label=label[subject.recipe_sha256], n_resamples=n_resamples)
         for subject, each in zip(subjects, answers, strict=True)
     ]
     result = EpochsResult(
@@ -133,7 +138,7 @@ def read_epochs(
         package_version=pneumoscope.__version__,
         data=subjects[0].evaluation.data,
         runs=results,
-        over_seeds=_over_seeds(subjects, answers, facts, n_resamples=n_resamples),
+        over_seeds=_over_seeds(subjects, answers, facts, label=label, n_resamples=n_resamples),
         method=[line.format(n_resamples=n_resamples) for line in _METHOD],
     )
     write_epochs(result, out)
@@ -173,13 +178,23 @@ def _check_seeds(subjects: Sequence[_Subject]) -> None:
     """Refuse a recipe's seed that comes twice: it would count as two of its trainings."""
     first: dict[tuple[str, int], Path] = {}
     for subject in subjects:
-        key = (recipe_sha256(subject.run.recipe), int(subject.run.facts["seed"]))
+        key = (subject.recipe_sha256, int(subject.run.facts["seed"]))
         if key in first:
             raise UsageError(
                 f"{first[key]} and {subject.run.path}: both are {subject.name}, the same recipe "
                 "and seed. Name one of them."
             )
         first[key] = subject.run.path
+
+
+def _labels(subjects: Sequence[_Subject]) -> dict[str, str]:
+    """Return what to call each recipe, by its hash: one of a name may have been changed (--set)."""
+    names = {subject.recipe_sha256: subject.run.recipe.name for subject in subjects}
+    shared = [name for name in names.values() if list(names.values()).count(name) > 1]
+    return {
+        sha256: f"{name} ({sha256[:6]})" if name in shared else name
+        for sha256, name in names.items()
+    }
 
 
 def _read(subject: _Subject, dataset: Dataset, out: Path) -> list[Predictions]:
@@ -235,7 +250,9 @@ def _check_same(subject: _Subject, answers: Predictions) -> None:
         )
 
 
-def _result(subject: _Subject, answers: Sequence[Predictions], *, n_resamples: int) -> EpochsOfRun:
+def _result(
+    subject: _Subject, answers: Sequence[Predictions], *, label: str, n_resamples: int
+) -> EpochsOfRun:
     run, facts = subject.run, answers[0]
     target = facts.target
     of_run = _epoch_answers(subject, answers)
@@ -246,8 +263,8 @@ def _result(subject: _Subject, answers: Sequence[Predictions], *, n_resamples: i
     return EpochsOfRun(
         folder=str(run.path),
         metrics=str(run.path / METRICS_FILE),
-        recipe=run.recipe.name,
-        recipe_sha256=recipe_sha256(run.recipe),
+        recipe=label,
+        recipe_sha256=subject.recipe_sha256,
         seed=run.facts["seed"],
         chosen_epoch=subject.chosen,
         keeps="the last epoch" if keep.epoch == "last" else f"the best {keep.monitor}",
@@ -296,14 +313,15 @@ def _over_seeds(
     answers: Sequence[Sequence[Predictions]],
     facts: Predictions,
     *,
+    label: Mapping[str, str],
     n_resamples: int,
 ) -> list[GapOverSeeds]:
     """Return every rule's gap for every recipe, over its seeds."""
     recipes: dict[str, list[int]] = {}
     for place, subject in enumerate(subjects):
-        recipes.setdefault(recipe_sha256(subject.run.recipe), []).append(place)
+        recipes.setdefault(subject.recipe_sha256, []).append(place)
     results = []
-    for places in recipes.values():
+    for sha256, places in recipes.items():
         runs = [_epoch_answers(subjects[place], answers[place]) for place in places]
         for rule in RULES:
             results.append(
@@ -311,7 +329,7 @@ def _over_seeds(
                     rule,
                     runs,
                     facts,
-                    recipe=subjects[places[0]].run.recipe.name,
+                    recipe=label[sha256],
                     seeds=[subjects[place].run.facts["seed"] for place in places],
                     n_resamples=n_resamples,
                 )

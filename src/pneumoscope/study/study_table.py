@@ -47,8 +47,11 @@ _METHOD = (
     "number is in `reading`; all its readings, those by `pneumoscope epochs` among them, are in "
     "its test-reads.jsonl. A system without three measured runs says so.",
     "Training time and images/s are those of the machine that trained each run, named in "
-    "study.json, and of whatever else it did meanwhile. Latency is one picture's way from its file "
-    "to the answer, with one thread, on this machine: {machine}.",
+    "study.json, and of whatever else it did meanwhile.",
+)
+_LATENCY = (
+    "Latency is one picture's way from its file to the answer, with one thread, on the machine "
+    "that it was measured on: {machines}."
 )
 
 
@@ -100,16 +103,30 @@ def make_table(
         tests=comparison.tests if comparison else [],
         untested=comparison.untested if comparison else [],
         contrasts=contrasts,
-        method=_method(comparison, contrasts, n_resamples=n_resamples * _CONTRAST_RESAMPLES),
+        method=_method(
+            comparison, systems, contrasts, n_resamples=n_resamples * _CONTRAST_RESAMPLES
+        ),
     )
     write_study(result, out, comparison=comparison)
     return result
 
 
 def _method(
-    comparison: Comparison | None, contrasts: Sequence[Contrast], *, n_resamples: int
+    comparison: Comparison | None,
+    systems: Sequence[SystemResult],
+    contrasts: Sequence[Contrast],
+    *,
+    n_resamples: int,
 ) -> list[str]:
-    lines = [line.format(machine=machine_name()) for line in _METHOD]
+    lines = [*_METHOD]
+    timed: dict[str, list[str]] = {}  # names of systems by machine: costs may have come from others
+    for system in systems:
+        if system.costs and system.costs.n_pictures > 0:
+            timed.setdefault(system.costs.machine, []).append(system.name)
+    if timed:
+        only = len(timed) == 1
+        machines = [each if only else f"{each} ({', '.join(of)})" for each, of in timed.items()]
+        lines.append(_LATENCY.format(machines="; ".join(machines)))
     lines += comparison.method if comparison else []
     if contrasts:
         lines += [line.format(n_resamples=n_resamples) for line in CONTRAST_METHOD]
@@ -160,7 +177,9 @@ def _reported(system: System, runs: Sequence[StudyRun]) -> Reported:
     reported = system.recipe.reported
     if reported is None:
         return Reported(how="Its source reported nothing.", figures=[])
-    predictions = [_predictions(run) for run in runs if run.state == "measured"]
+    predictions = [
+        load_measured(run.folder).calibrated_predictions for run in runs if run.state == "measured"
+    ]
     figures = [
         ReportedFigure(
             name=name, reported=value, ours=math.nan, ours_is="not measured", difference=math.nan
