@@ -87,6 +87,15 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.strip() == f"pneumoscope {__version__}"
 
 
+def test_more_words_do_not_change_the_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["-v", "recipes", "none"], monkeypatch) == 2
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "error: " in told
+
+
 @pytest.mark.parametrize("words", ["--help", "recipes"])
 def test_light_commands_import_no_torch(words: str) -> None:
     code = (

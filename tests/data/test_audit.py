@@ -203,6 +203,26 @@ def test_patients_that_straddle_splits_are_listed(builder: Builder) -> None:
     assert [finding.key for finding in report.problems] == ["straddling_patients"]
 
 
+def test_a_lack_of_memory_is_told_of_the_image_that_it_is_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for label in ("NORMAL", "PNEUMONIA"):
+        folder = tmp_path / "train" / label
+        folder.mkdir(parents=True)
+        (folder / "a.jpeg").write_bytes(encode(draw_chest(len(label)), "JPEG"))
+    dataset, read = open_dataset(tmp_path), FileDataset.read
+
+    def fail_on_the_first(self: FileDataset, row: int) -> Radiograph:
+        if row == 0:
+            raise MemoryError
+        return read(self, row)
+
+    monkeypatch.setattr(FileDataset, "read", fail_on_the_first)
+    (unreadable,) = audit(dataset).unreadable
+    assert unreadable.image.path == "train/NORMAL/a.jpeg"
+    assert "memory" in unreadable.reason
+
+
 def test_in_split_folders_equal_names_in_two_splits_are_two_patients(tmp_path: Path) -> None:
     seed = 0
     for split in ("train", "val", "test"):

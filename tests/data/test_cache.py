@@ -598,3 +598,42 @@ def test_a_file_is_remembered_by_its_age_when_it_was_read(dataset, tmp_path, mon
     monkeypatch.setattr(content_hash, "read_content", note)
     content_hash.hash_rows(dataset, memo=memo, max_workers=1)
     assert 0 in reread  # the first file was read before the clock went on
+
+
+def test_the_decoders_version_is_raised_with_what_reading_gives() -> None:
+    """Else a cache that was made before would go on giving the old pixels."""
+    golden = Path(__file__).parents[1] / "golden/reading/expected.json"
+    number = cache_module.DECODER_VERSION.split(",")[0]
+    given = {number: hashlib.sha256(golden.read_bytes()).hexdigest()}
+    assert given == {"2": "f4d0395b28dc47a51a9e65a84db817d3da11f656e97d939d1f1422094fbd83ad"}, (
+        "reading has changed: raise DECODER_VERSION, and write it here"
+    )
+
+
+class Crowded(CountingDataset):
+    """One row can be decoded only where no other thread decodes, or not at all."""
+
+    is_hopeless = False
+    has_failed = False
+
+    def read(self, row):
+        if row == 40 and (self.is_hopeless or not self.has_failed):
+            self.has_failed = True
+            raise MemoryError
+        return super().read(row)
+
+
+def test_what_lacks_memory_is_decoded_alone(dataset, folder) -> None:
+    crowded = make_dataset(dataset.manifest.root, kind=Crowded)
+    cache = open_here(crowded, folder)
+    assert crowded.has_failed
+    assert cache.failures == {}
+    np.testing.assert_array_equal(cache.pixels, open_here(dataset, folder / "other").pixels)
+
+
+def test_a_lack_of_memory_is_told_and_never_counts_as_unreadable(dataset, folder) -> None:
+    crowded = make_dataset(dataset.manifest.root, kind=Crowded)
+    crowded.is_hopeless = True
+    with pytest.raises(DatasetError, match=r"040.png: needs more memory"):
+        open_here(crowded, folder)
+    assert open_here(dataset, folder).failures == {}

@@ -253,3 +253,33 @@ def test_the_kermany_set_has_the_published_counts(real_data: Path) -> None:
     assert dict(patients.iter_rows()) == {"train": 2846, "val": 15, "test": 427}
     assert table["patient_id"].n_unique() == 2846 + 15 + 427
     assert (manifest.n_unknown_patients, manifest.passed_over) == (0, {})
+
+
+def test_what_lies_beside_classes_and_splits_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    touch(tmp_path, "train/NORMAL/a.png", "train/PNEUMONIA/b.png", "train/TUBERCULOSIS/c.png")
+    touch(tmp_path, "train/d.png", "train/readme.txt", "validation/Normal/e.png", "notes/f.txt")
+    manifest = list_folders(tmp_path)
+    assert manifest.table["path"].to_list() == ["train/NORMAL/a.png", "train/PNEUMONIA/b.png"]
+    assert sorted(manifest.passed_over) == ["train/TUBERCULOSIS", "train/d.png", "validation"]
+    assert "1 folder with classes is called neither train, val nor test" in caplog.text
+    assert "passed over beside its class folders: 2 files or folders" in caplog.text
+    assert "TUBERCULOSIS" not in caplog.text
+    with pytest.raises(DatasetError, match="--strict"):
+        refuse_passed_over(manifest)
+
+
+def test_names_of_a_viewers_export_tell_no_patient(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"IM-0001-0001 ({number}).jpg" for number in range(1, 5)]
+    touch(tmp_path, *(f"train/{label}/{n}" for label in ("NORMAL", "PNEUMONIA") for n in names))
+    manifest = list_folders(tmp_path)
+    assert (manifest.n_patients, manifest.n_unknown_patients) == (8, 8)
+    assert "the patients of 8 of 8 images are unknown" in caplog.text
+    # In a set whose pneumonia is called as Kermany's is, its normals are named so, too.
+    touch(tmp_path, "train/PNEUMONIA/person1_bacteria_1.jpeg")
+    manifest = list_folders(tmp_path)
+    assert (manifest.n_patients, manifest.n_unknown_patients) == (1 + 4 + 1, 4)

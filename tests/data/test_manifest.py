@@ -105,6 +105,9 @@ def test_paths_are_made_plain(tmp_path: Path, given: str, expected: str) -> None
         ("b.png,inf,p1,train", "target"),
         ("b.png,0,,train", "patient_id"),
         ("b.png,0,nan,train", "patient_id"),
+        ("b.png,0,N/A,train", "patient_id"),
+        ("b.png,0,Anonymous,train", "patient_id"),
+        ("b.png,0,de-identified,train", "patient_id"),
         ("b.png,0,p1,holdout", "split"),
         ("b.png,0,p1,", "split"),
     ],
@@ -360,3 +363,15 @@ def test_a_million_rows_load_in_10_s_and_1_gib(
     assert n == 1_000_000
     assert seconds < 10
     assert peak_bytes < 2**30
+
+
+def test_views_and_sexes_are_written_as_dicom_has_them(tmp_path: Path) -> None:
+    header = f"{HEADER},view_position,sex,subtype"
+    path = write_csv(
+        tmp_path, "a.png,0,p1,train,pa,f,Viral", "b.png,0,0,train,N/A,,", header=header
+    )
+    table = read_manifest(path).table
+    assert table["view_position"].to_list() == ["PA", None]
+    assert table["sex"].to_list() == ["F", None]
+    assert table["subtype"].to_list() == ["Viral", None]
+    assert table["patient_id"].to_list() == ["p1", "0"]

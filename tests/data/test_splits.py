@@ -296,3 +296,13 @@ def test_mixed_origins_and_generated_images_may_only_train(role: str) -> None:
     check_roles(generated, both, needs=("training",))
     phantoms = build(FOUR, origin=["phantom"] * 4)
     check_roles(phantoms, as_roles(**{role: [0, 1]}), needs=(role,))
+
+
+def test_where_one_id_takes_all_of_train_away_that_is_said() -> None:
+    rows = [("nobody", split, target, None) for split in ("train", "test") for target in (0, 1, 0)]
+    manifest = build([*rows, *many(30)])
+    roles = assign_roles(manifest)
+    check_roles(manifest, roles, needs=("training", "tuning"))  # others are left
+    manifest = build(rows)
+    with pytest.raises(SplitError, match=r"3 images of train are left out.*'nobody' most often"):
+        check_roles(manifest, assign_roles(manifest), needs=("training",))

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,12 @@ def test_the_kermany_set_has_the_published_counts(real_data: Path) -> None:
     assert summary.splits[2].n_by_subtype == {"bacterial": 242, "viral": 148}
     assert summary.sizes.width_px == summary.sizes.height_px == (224, 224, 224)
     assert summary.sizes.n_measured == 5856
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    table = make_table(2) | {"path": ["pipe.dcm", save(tmp_path / "a.png", width=3, height=2)]}
+    os.mkfifo(tmp_path / "pipe.dcm")
+    sizes = summarise(make_dataset(tmp_path, table)).sizes
+    assert sizes is not None
+    assert (sizes.n_measured, sizes.n_failed) == (1, 1)

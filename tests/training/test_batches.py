@@ -29,6 +29,16 @@ def test_the_last_batch_is_short_and_the_step_count_says_so() -> None:
     assert order.n_steps == 13
 
 
+@pytest.mark.parametrize(("n", "sizes"), [(97, [8] * 11 + [9]), (98, [8] * 12 + [2]), (1, [1])])
+def test_a_single_radiograph_is_no_batch_of_its_own(n: int, sizes: list[int]) -> None:
+    """BatchNorm refuses one value a channel."""
+    order = make_order(n)
+    batches = order.batches(0)
+    assert [len(batch) for batch in batches] == sizes
+    assert order.n_steps == len(sizes)
+    assert sorted(np.concatenate(batches)) == list(range(1000, 1000 + n))
+
+
 def test_fixed_steps_run_on_through_the_passes() -> None:
     order = make_order(steps_per_epoch=5)  # 40 radiographs an epoch, 100 a pass
     visited = np.concatenate([np.concatenate(order.batches(epoch)) for epoch in range(5)])

@@ -1,5 +1,6 @@
 """From a run to a bundle: does the file answer as the network does, and is it refused otherwise?"""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -16,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from pneumoscope.core.errors import ExportError, RunError, UsageError
 from pneumoscope.data.augmentation_recipe import AugmentationRecipe
-from pneumoscope.data.dataset import Dataset
+from pneumoscope.data.dataset import Dataset, FileDataset
 from pneumoscope.data.open import open_dataset
 from pneumoscope.data.phantom_set import make_phantoms
 from pneumoscope.detector.bundle import open_bundle
@@ -264,6 +265,15 @@ def test_another_dataset_is_refused(run: RunFolder, tmp_path: Path) -> None:
     other = open_dataset(make_phantoms(tmp_path / "other", count=80, seed=1, size_px=32))
     with pytest.raises(RunError, match="other radiographs"):
         export_bundle(run, other, tmp_path / "b.onnx", show_progress=False)
+
+
+def test_a_tables_order_does_not_matter_to_an_export(
+    run: RunFolder, dataset: Dataset, tmp_path: Path
+) -> None:
+    manifest = dataclasses.replace(dataset.manifest, table=dataset.manifest.table.reverse())
+    shuffled = FileDataset(manifest)
+    export_bundle(run, shuffled, tmp_path / "b.onnx", show_progress=False)
+    assert card_of(tmp_path / "b.onnx").recipe == run.name
 
 
 def test_a_dataset_with_another_tuning_split_is_refused(

@@ -78,7 +78,7 @@ def test_of_a_mixture_only_the_attribution_stays(recipe: Recipe) -> None:
 
 
 def test_what_the_manifest_knows_wins(recipe: Recipe) -> None:
-    card = describe(recipe, KERMANY, age_years=[2, None, 4, 3, 9]).card
+    card = describe(recipe, KERMANY, age_years=[2, 3, 4, 3, 9]).card
     assert (card.view_positions, card.age_years) == (("AP",), (2, 4))
     assert card.description.startswith("children")
 
@@ -92,3 +92,13 @@ def test_a_recipe_that_speaks_of_whatever_it_trains_on_is_believed(recipe: Recip
 def test_every_shipped_population_is_bound_to_its_data() -> None:
     told = [load_recipe(name).population for name in recipe_names()]
     assert [population.of for population in told if population is not None] == ["kermany"] * 8
+
+
+def test_a_few_known_values_do_not_speak_for_all(recipe: Recipe) -> None:
+    names = {f"{number}.png": number % 2 for number in range(20)}
+    for n_unknown, is_told in ((2, True), (3, False)):
+        known = 20 - n_unknown
+        views, ages = ["PA"] * known + [None] * n_unknown, [44.0] * known + [None] * n_unknown
+        card = describe(recipe, names, view_position=[*views, "PA"], age_years=[*ages, 44.0]).card
+        told = (("PA",), (44, 44)) if is_told else (None, None)
+        assert (card.view_positions, card.age_years) == told

@@ -113,3 +113,20 @@ def test_frozen_weights_stay_and_the_settings_arrive(
     optimizer.step()
     same = [torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True)]
     assert same == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("adam", {"weight_decay": 0.5, "rho": 0.1}, ["rho", "weight_decay"]),
+        ("sgd", {"epsilon": 1e-8, "momentum": 0.9}, ["epsilon"]),
+        ("adamw", {"weight_decay": 0.5, "epsilon": 1e-8}, []),
+        ("rmsprop", {"rho": 0.5, "momentum": 0.9, "epsilon": 1e-8}, []),
+    ],
+)
+def test_settings_that_a_rule_does_not_heed_are_told(
+    name: str, settings: dict[str, float], told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    make_optimizer(Two(), OptimizerRecipe.model_validate({"name": name} | settings))
+    words = [record.getMessage().split()[0] for record in caplog.records]
+    assert words == [f"training.optimizer.{key}" for key in told]

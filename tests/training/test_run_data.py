@@ -94,3 +94,14 @@ def test_a_subtype_loss_without_known_subtypes_is_warned_of(
     caplog.clear()
     prepare(tiny, dataset)
     assert "subtype" not in caplog.text
+
+
+def test_rows_in_another_order_teach_the_same_and_are_known(tiny: Recipe, folder: Path) -> None:
+    dataset = open_dataset(folder)
+    table = dataset.manifest.table
+    first = prepare(tiny, dataset).facts
+    for changed, is_same in ((table, True), (table.reverse(), False), (table[:-1], False)):
+        manifest = replace(dataset.manifest, table=changed)
+        facts = prepare(tiny, FileDataset(manifest)).facts
+        assert facts["fingerprint"] == first["fingerprint"]
+        assert (facts["rows_fingerprint"] == first["rows_fingerprint"]) is is_same

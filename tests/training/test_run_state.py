@@ -9,7 +9,14 @@ import pytest
 
 from pneumoscope.core.errors import InUseError, RunError, UsageError
 from pneumoscope.core.files import open_atomically
-from pneumoscope.training.run_state import check_same_radiographs, has_run, hold_folder
+from pneumoscope.training.run_state import (
+    ROWS_KEY,
+    check_same_radiographs,
+    check_same_rows,
+    has_run,
+    hold_folder,
+    rows_fingerprint,
+)
 
 
 def left_by_a_kill(folder: Path, name: str) -> None:
@@ -87,3 +94,19 @@ def test_a_run_goes_on_with_what_it_has_learnt_from(tmp_path: Path, key: str, re
     assert reason in str(caught.value)
     older = {"fingerprint": "a" * 64}  # a run of an earlier version: judged by what it tells
     check_same_radiographs(tmp_path, before=older, now=whole)
+
+
+def test_a_run_goes_on_with_rows_of_the_same_numbers(tmp_path: Path) -> None:
+    paths = ["a", "b", "c", "d"]
+    begun = {ROWS_KEY: rows_fingerprint(paths, ([0, 1], [2]))}
+    check_same_rows(tmp_path, before=begun, now=begun)
+    check_same_rows(tmp_path, before={}, now=begun)  # of an earlier version
+    others = (
+        (["b", "a", "c", "d"], ([0, 1], [2])),  # another order
+        ([*paths, "e"], ([0, 1], [2])),  # more rows: changes are drawn for all of them
+        (paths, ([0, 2], [1])),
+    )
+    for names, rows in others:
+        now = {ROWS_KEY: rows_fingerprint(names, rows)}
+        with pytest.raises(RunError, match="in another order, or among other rows"):
+            check_same_rows(tmp_path, before=begun, now=now)

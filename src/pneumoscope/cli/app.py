@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -75,7 +76,7 @@ def main() -> None:
         app()
     except PneumoscopeError as error:
         if "--verbose" in sys.argv or "-v" in sys.argv:
-            raise
+            traceback.print_exc()
         typer.echo(f"error: {error}", err=True)
         is_usage = isinstance(error, UsageError | RecipeError)
         raise SystemExit(EXIT_USAGE if is_usage else EXIT_FAILED) from None

@@ -61,7 +61,7 @@ def train(
             strict=strict,
             added=added,
             accelerator=accelerator,
-            devices=int(devices) if devices.isdigit() else devices,
+            devices=int(devices) if devices.isdecimal() else devices,
             strategy=strategy,
             store_epochs=store_epochs,
         )

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -45,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 # Raise the number when reading or resizing changes its result. Pillow's version is part of it
 # because a new libjpeg may decode to other pixels.
-DECODER_VERSION = f"1, Pillow {PIL.__version__}"
+DECODER_VERSION = f"2, Pillow {PIL.__version__}"
 _ROWS_PER_TASK = 32  # enough work a task that handing it over costs nothing
 _N_RETRIED = 16  # failed rows that are tried again before a finished cache is believed
 _SPARE_BYTES = 16 * 2**20  # room left on the disk for the index and everyone else's small files
@@ -104,7 +105,7 @@ def open_cache(
         max_workers: Threads that hash and decode; by default one a CPU core.
 
     Raises:
-        DatasetError: the dataset has no rows.
+        DatasetError: the dataset has no rows, or one needs more memory than is free.
         StorageError: the disk is full, or the folder cannot be written.
         UsageError: ``size_px`` is below 1.
     """
@@ -142,6 +143,7 @@ class _Build:
         self.folder = folder
         self.paths: list[str] = dataset.manifest.table["path"].to_list()
         self.key = self._key(contents)
+        self._alone = threading.Lock()
 
     def _key(self, contents: list[RowContent]) -> str:
         digest = hashlib.sha256(json.dumps([DECODER_VERSION, self.size_px]).encode())
@@ -197,6 +199,21 @@ class _Build:
 
     def _read(self, row: int) -> tuple[NDArray[np.uint8] | None, str | None]:
         """Return a row's (size, size) square, or why there is none."""
+        try:
+            return self._read_once(row)
+        except MemoryError:
+            # All threads decode at once, and a large radiograph beside others may be too much. A
+            # lack of memory is no fault of the file, so it never counts as unreadable.
+            with self._alone:
+                try:
+                    return self._read_once(row)
+                except MemoryError as error:
+                    raise DatasetError(
+                        f"{self.dataset.describe_row(row)}: needs more memory to be decoded than "
+                        "is free. Close other programs, scale it down, or leave it out."
+                    ) from error
+
+    def _read_once(self, row: int) -> tuple[NDArray[np.uint8] | None, str | None]:
         try:
             gray = Image.fromarray(self.dataset.read(row).pixels)
         except RadiographError as error:

@@ -21,6 +21,8 @@ IMAGE_SUFFIXES = frozenset(
 
 _DICOM_SUFFIXES = (".dcm", ".dicom")
 _FOLDER = "a folder within a class folder, which is not looked into"
+_NO_CLASS = "beside the class folders NORMAL and PNEUMONIA, so in neither class"
+_NO_SPLIT = "a folder with classes that is called neither train, val nor test"
 _NO_IMAGE = "no image: its first bytes are not those of one"
 _NO_LOSS = ("thumbs.db", "desktop.ini", "dicomdir")  # beside images; in lower case
 _COLUMNS = (
@@ -51,13 +53,15 @@ def list_folders(root: Path) -> Manifest:
     Folder names may be in either case, any of the splits may be missing, hidden files and
     ``__MACOSX`` are passed over. A file whose suffix is not that of an image is one where its first
     bytes say so. Whatever else lies in a class folder is passed over too, folders among it, and
-    named in the manifest's ``passed_over``.
+    named in the manifest's ``passed_over``; so are images and folders beside the class folders, and
+    folders with classes in them that are called like no split.
 
     A DICOM file's header tells its patient, view, age and sex. Otherwise patient and subtype are
-    read from names as the Kermany set has them, and are scoped by split where its numbering is:
-    ``train/person1`` and ``test/person1`` are two children. Where neither tells the patient, the
-    image counts as a patient of its own, which cannot keep two images of one patient together: a
-    warning says of how many that is so. Give a manifest where the patients are known.
+    read from names as the Kermany set has them (``IM-0001-0001`` counts for normals of a set that
+    has its other names, too, for viewers export under it), and are scoped by split where its
+    numbering is: ``train/person1`` and ``test/person1`` are two children. Where neither tells the
+    patient, the image counts as a patient of its own, which cannot keep two images of one patient
+    together: a warning says of how many that is so. Give a manifest where the patients are known.
 
     Raises: DatasetError: there is no split folder, or one lacks a class or has no image in it.
     """
@@ -65,9 +69,10 @@ def list_folders(root: Path) -> Manifest:
     if not splits:
         raise DatasetError(f"{root}: has no folder train, val or test.")
     images: list[_Image] = []
-    passed_over: dict[str, str] = {}
+    passed_over = _list_other_splits(root)
     for split, split_folder in splits.items():
         classes = _named_folders(root / split_folder, tuple(CLASSES))
+        passed_over |= _list_beside_classes(root, split_folder)
         for label in CLASSES:
             folder = f"{split_folder}/{classes.get(label, label)}"
             if label not in classes:
@@ -99,14 +104,23 @@ def parse_name(name: str, *, split: str, label: str) -> tuple[str | None, str | 
     return patient, found.subtype if CLASSES[label] else None
 
 
+def _is_sure(name: str) -> bool:
+    found = parse_kermany_name(name)
+    return found is not None and found.is_sure
+
+
 def _make_manifest(root: Path, images: list[_Image], passed_over: dict[str, str]) -> Manifest:
     """Return the manifest; tell of unknown patients."""
     name = root.resolve().name
     headers = read_headers(root, [image.path for image in images if image.is_dicom])
     columns: dict[str, list[object]] = {key: [] for key in _COLUMNS}
     n_unknown = 0
+    is_kermany = any(_is_sure(image.name) for image in images)
     for image in images:
         patient, subtype = parse_name(image.name, split=image.split, label=image.label)
+        # Viewers call whatever they export IM-0001-0001, too: then it tells nothing.
+        if not (is_kermany and image.label == "NORMAL") and not _is_sure(image.name):
+            patient = None
         facts = headers.get(image.path)
         if facts is not None and facts.patient_id is not None:
             patient = facts.patient_id  # the hospital's own: of one patient in whatever split
@@ -186,8 +200,57 @@ def _list_class(folder: Path) -> tuple[dict[str, bool], dict[str, str]]:
     bad = next((name for name in images if not _is_unicode(name)), None)
     if bad is not None:
         raise DatasetError(f"{folder}: the file name {ascii(bad)} is not UTF-8. Rename it.")
-    # No JSON can hold such a name as it is.
-    return images, {name if _is_unicode(name) else ascii(name): why for name, why in others.items()}
+    return images, _printable(others)
+
+
+def _list_other_splits(root: Path) -> dict[str, str]:
+    """Return the folders that look like splits and are called otherwise, and tell of them."""
+    others = {
+        name: _NO_SPLIT
+        for name in _visible(root)
+        if name.lower() not in SPLITS
+        and (root / name).is_dir()
+        and _named_folders(root / name, tuple(CLASSES))
+    }
+    if others:
+        logger.warning(
+            "%s: %d folder%s with classes %s called neither train, val nor test, and not read. "
+            "Rename what is to count; `pneumoscope data audit` names them",
+            root,
+            len(others),
+            "s" * (len(others) > 1),
+            "are" if len(others) > 1 else "is",
+        )
+    return _printable(others)
+
+
+def _list_beside_classes(root: Path, split_folder: str) -> dict[str, str]:
+    """Return the images and folders of a split that are in neither class, and tell of them."""
+    folder = root / split_folder
+    others = {
+        f"{split_folder}/{name}": _NO_CLASS
+        for name in _visible(folder)
+        if name.upper() not in CLASSES
+        and (os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES or (folder / name).is_dir())
+    }
+    if others:
+        logger.warning(
+            "%s: passed over beside its class folders: %d file%s or folder%s. "
+            "`pneumoscope data audit` names them",
+            folder,
+            len(others),
+            *["s" * (len(others) > 1)] * 2,
+        )
+    return _printable(others)
+
+
+def _visible(folder: Path) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if not name.startswith((".", "__MACOSX")))
+
+
+def _printable(others: dict[str, str]) -> dict[str, str]:
+    """Return the same with names that JSON can hold."""
+    return {name if _is_unicode(name) else ascii(name): why for name, why in others.items()}
 
 
 def _count(others: dict[str, str]) -> str:

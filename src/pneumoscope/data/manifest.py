@@ -33,7 +33,9 @@ COLUMNS: dict[str, pl.DataType] = {
 REQUIRED = ("path", "target", "patient_id", "split")
 
 _SPLIT_SYNONYMS = {"training": "train", "tuning": "val", "validation": "val"}
-_UNKNOWN = ("", "nan", "na", "null", "none")  # how tables spell "not known", in lower case
+_UNKNOWN = ("", "nan", "na", "n/a", "null", "none")  # how tables spell "not known", in lower case
+# And what stands there for everybody whose number was taken out, which makes one patient of all.
+_NOBODY = ("unknown", "anon", "anonymous", "anonymised", "anonymized", "deidentified", "removed")
 _OLDEST_YEARS = 130
 _LARGEST_PX = 1e7  # no radiograph is as wide
 # Boxes as this package, pandas and most others write them. They need no JSON parser, which would
@@ -142,6 +144,10 @@ def read_manifest(path: Path) -> Manifest:
         table = _check_boxes(table, path)
     plain = [name for name in ("subtype", "view_position", "sex") if name in table.columns]
     table = table.with_columns(_text(name) for name in plain)
+    # As DICOM has them: a bundle compares the view of a picture with those that it learnt from.
+    table = table.with_columns(
+        pl.col(name).str.to_uppercase() for name in plain if name != "subtype"
+    )
     name = path.resolve().parent.name if path.stem == "manifest" else path.stem
     return Manifest(_complete(table), path.parent, name)
 
@@ -259,7 +265,10 @@ def _check_patient(table: pl.DataFrame, source: Path) -> pl.DataFrame:
     given = table["patient_id"]
     table = table.with_columns(_text("patient_id"))
     _refuse(
-        table.filter(pl.col("patient_id").is_null()),
+        table.filter(
+            pl.col("patient_id").is_null()
+            | pl.col("patient_id").str.to_lowercase().str.replace_all("-", "").is_in(_NOBODY)
+        ),
         given,
         source,
         column="patient_id",

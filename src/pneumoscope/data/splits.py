@@ -105,7 +105,7 @@ def check_roles(manifest: Manifest, roles: Roles, *, needs: Iterable[Role]) -> N
         counts = f"{n_normal:,} normal and {n_pneumonia:,} pneumonia radiographs"
         if n_normal == 0 or n_pneumonia == 0:
             is_generated = (manifest.table["origin"] == "generated").all()
-            advice = _ONLY_TRAIN if is_generated else _advice(role)
+            advice = _ONLY_TRAIN if is_generated else _advice(role, manifest, roles)
             raise SplitError(f"{where} has {counts}; both are needed. {advice}")
         if role == "training":
             continue
@@ -165,7 +165,16 @@ def _shares(rows: pl.DataFrame) -> str:
     return ", ".join(f"{n:,} {origin}" for origin, n in origins.iter_rows())
 
 
-def _advice(role: Role) -> str:
+def _advice(role: Role, manifest: Manifest, roles: Roles) -> str:
+    unused = manifest.table[roles.unused].filter(pl.col("target").is_not_null())
+    later = manifest.table[np.concatenate([roles.tuning, roles.test])].select("patient_id")
+    taken = unused.filter(split="train").join(later, on="patient_id", how="semi")
+    if role != "test" and taken.height:
+        patient = taken["patient_id"].value_counts(sort=True)["patient_id"][0]
+        return (
+            f"{taken.height:,} images of train are left out because their patients are in a later "
+            f"split too, {patient!r} most often. Check that patient_id tells patients apart."
+        )
     if role == "tuning":
         return (
             "Add patients to train, raise tuning_fraction, or tune on the official val "

@@ -132,7 +132,7 @@ def _measure(dataset: Dataset, *, max_workers: int | None) -> SizeSummary | None
     for row in decoded.tolist():
         try:
             radiograph = dataset.read(row)
-        except RadiographError:
+        except (RadiographError, MemoryError):
             n_failed += 1
         else:
             sizes[row] = radiograph.width_px, radiograph.height_px
@@ -171,6 +171,8 @@ def _header_size(dataset: Dataset, row: int) -> tuple[int, int]:
         except RadiographError:
             return 0, 0
         return radiograph.width_px, radiograph.height_px
+    if not dataset.path(row).is_file():  # opening a pipe could wait for ever
+        return 0, 0
     try:
         with quiet_warnings(), Image.open(dataset.path(row)) as image:
             width, height = image.size

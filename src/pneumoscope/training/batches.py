@@ -72,7 +72,10 @@ class EpochOrder:
         per_pass = len(self._classes) * max(len(members) for members in self._classes)
         size = training.batch_size
         self.n_steps = training.steps_per_epoch or -(-per_pass // size)
-        # Without a fixed number of steps an epoch ends with the pass, its last batch short.
+        # Without a fixed number of steps an epoch ends with the pass, its last batch short. One
+        # radiograph alone joins the batch before: BatchNorm can't learn from a single one.
+        if not training.steps_per_epoch and self.n_steps > 1 and per_pass % size == 1:
+            self.n_steps -= 1
         self.n_images = self.n_steps * size if training.steps_per_epoch else per_pass
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -84,7 +87,8 @@ class EpochOrder:
         ]
         order = np.stack(streams, axis=1).reshape(-1)  # classes alternate where balanced
         size = self._training.batch_size
-        return [order[start : start + size] for start in range(0, len(order), size)]
+        ends = [size * (step + 1) for step in range(self.n_steps - 1)]
+        return np.split(order, ends)
 
     def _stretch(
         self, members: NDArray[np.int64], *, start: int, length: int, stream: int

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -12,6 +13,7 @@ from pneumoscope.training.recipe import PopulationRecipe, Recipe
 from pneumoscope.training.run_data import RunData
 
 _log = logging.getLogger(__name__)
+_ENOUGH = 0.9  # of the training radiographs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +35,8 @@ def describe_population(recipe: Recipe, data: RunData) -> Population:
     manifest: Manifest = data.cache.manifest
     table = manifest.table[data.training.tolist()]
     told, attribution = _words_that_hold(recipe, table)
-    views = sorted(set(table["view_position"].drop_nulls().to_list()))
-    ages = table["age_years"].drop_nulls().to_list()
+    views = sorted(set(_mostly_known(table["view_position"])))
+    ages = _mostly_known(table["age_years"])
     view_positions, age_years = tuple(views) or None, None
     if ages:
         age_years = (float(min(ages)), float(max(ages)))
@@ -48,6 +50,12 @@ def describe_population(recipe: Recipe, data: RunData) -> Population:
         age_years=age_years or told.age_years,
     )
     return Population(card=card, limits=tuple(told.limits), attribution=attribution)
+
+
+def _mostly_known(column: pl.Series) -> list[Any]:
+    """Return a column's known values; none where too few are known to speak for all."""
+    known = column.drop_nulls().to_list()
+    return known if len(known) >= _ENOUGH * len(column) else []
 
 
 def _words_that_hold(recipe: Recipe, table: pl.DataFrame) -> tuple[PopulationRecipe | None, str]:

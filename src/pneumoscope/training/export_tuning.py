@@ -104,12 +104,17 @@ def check_tuning(answers: TuningAnswers, run: RunFolder, data: RunData) -> None:
     """
     written = run.predictions("tuning")
     where = run.predictions_path("tuning")
-    if written.path != data.cache.manifest.table["path"][data.tuning.tolist()].to_list():
+    paths = data.cache.manifest.table["path"][data.tuning.tolist()].to_list()
+    if sorted(written.path) != sorted(paths):
         raise RunError(
             f"{where}: lists other radiographs than the tuning split of the dataset given. "
             f"Give the dataset that the run was trained on."
         )
-    difference = float(np.max(np.abs(written.logit - answers.logit)))
+    place = {
+        path: number for number, path in enumerate(written.path)
+    }  # the table may be sorted anew
+    logit = written.logit[[place[path] for path in paths]]
+    difference = float(np.max(np.abs(logit - answers.logit)))
     if not difference <= _SAME_LOGIT:
         raise RunError(
             f"{where}: its logits differ from the kept checkpoint's by up to {difference:.2g}, so "
@@ -133,7 +138,8 @@ def choose(answers: TuningAnswers) -> TuningChoices:
     try:
         calibration = fit_calibration(logit, target)
     except ValueError as error:
-        raise ExportError(f"the tuning split can't calibrate this run: {error}") from error
+        reason = str(error).removeprefix("fit_calibration: ")
+        raise ExportError(f"the tuning split can't calibrate this run: {reason}") from error
     clean = calibration.probability(answers.logit)
     chosen = {
         point.name: point

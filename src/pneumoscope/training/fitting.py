@@ -40,6 +40,7 @@ from pneumoscope.training.run_folder import RUN_SCHEMA, RunFolder, open_run
 from pneumoscope.training.run_state import (
     FACTS_FILE,
     check_same_radiographs,
+    check_same_rows,
     has_run,
     hold_folder,
     other_experiment,
@@ -118,6 +119,7 @@ def fit(
                 _tell_of_other_words(earlier, recipe)
                 _log.info("%s is finished already; nothing to do", out)
                 return earlier
+            check_same_rows(out, before=earlier.facts["data"], now=data.facts)
         data = with_added(data, recipe, dataset, folder=added, seed=seed, **options)
         run = _begin(
             out,

@@ -25,7 +25,7 @@ from pneumoscope.training.gan_pair import STEP_FIGURES, AdversarialPair, spread
 from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.gan_run import GAN_RUN_SCHEMA, GanRun, find_earlier
 from pneumoscope.training.machine import keep_freed_memory, note_start
-from pneumoscope.training.run_state import check_same_radiographs, hold_folder
+from pneumoscope.training.run_state import check_same_radiographs, check_same_rows, hold_folder
 from pneumoscope.training.training_bar import TrainingBar
 
 _log = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ def train_gan(
             if earlier.facts["state"] == "finished":
                 _log.info("%s is finished already; nothing to do", out)
                 return earlier
+            check_same_rows(out, before=earlier.facts["data"], now=data.facts)
         run = _begin(out, recipe, data, seed=seed, earlier=earlier)
         _GanTraining(run, data, device=device).run_all(show_progress=show_progress)
         return run

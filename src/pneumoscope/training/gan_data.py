@@ -16,6 +16,7 @@ from pneumoscope.data.manifest import refuse_passed_over
 from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.inference import readable_rows
 from pneumoscope.training.run_data import COPY_REASON, is_copy_of, roles_of
+from pneumoscope.training.run_state import ROWS_KEY, rows_fingerprint
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def _describe(
         "name": dataset.name,
         "path": str(dataset.source),
         "fingerprint": cache.fingerprint(rows),
+        # Of the rows that are shown alone: the others' number makes no difference here.
+        ROWS_KEY: rows_fingerprint(used["path"].to_list(), (range(len(rows)),)),
         "origins": dict(sorted(Counter(used["origin"].to_list()).items())),
         "n_training": len(rows),
         "n_patients": used["patient_id"].n_unique(),

@@ -1,11 +1,20 @@
 """The recipe's optimizer and the rate's course."""
 
+import logging
 from typing import Any
 
 import torch
 from torch import nn
 
 from pneumoscope.training.recipe import OptimizerRecipe, TrainingRecipe
+
+_log = logging.getLogger(__name__)
+_HEEDED_BY = {
+    "epsilon": ("adam", "adamw", "rmsprop"),
+    "rho": ("rmsprop",),
+    "momentum": ("rmsprop", "sgd"),
+    "weight_decay": ("adamw",),
+}
 
 
 def make_optimizer(
@@ -19,6 +28,7 @@ def make_optimizer(
         recipe: Name, rate and the rest.
         backbone_rate_factor: Below 1, parameters of ``network.body`` learn at this share of it.
     """
+    _tell_what_has_no_effect(recipe)
     weights: Any = network.parameters()
     if backbone_rate_factor != 1:
         named = list(network.named_parameters())
@@ -63,3 +73,16 @@ def set_scheduled_rate(
     rate = training.optimizer.learning_rate * training.schedule.factor(done)
     for index, group in enumerate(optimizer.param_groups):
         group["lr"] = rate * (backbone_rate_factor if index == 1 else 1)
+
+
+def _tell_what_has_no_effect(recipe: OptimizerRecipe) -> None:
+    """Warn of settings that the rule doesn't heed: they change the recipe, and not the weights."""
+    for key, rules in _HEEDED_BY.items():
+        is_default = getattr(recipe, key) == type(recipe).model_fields[key].default
+        if recipe.name not in rules and not is_default:
+            _log.warning(
+                "training.optimizer.%s has no effect with %s, only with %s",
+                key,
+                recipe.name,
+                " and ".join(rules),
+            )

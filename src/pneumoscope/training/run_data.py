@@ -20,6 +20,7 @@ from pneumoscope.data.splits import Roles, assign_roles, check_roles
 from pneumoscope.training.gan_recipe import GanRecipe
 from pneumoscope.training.inference import readable_rows
 from pneumoscope.training.recipe import Recipe
+from pneumoscope.training.run_state import ROWS_KEY, rows_fingerprint
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ def prepare_data(
         "path": str(dataset.source),
         "fingerprint": cache.fingerprint(used),
         "tuning_fingerprint": cache.fingerprint(tuning),
+        ROWS_KEY: rows_fingerprint(table["path"].to_list(), (training, tuning)),
         "origins": dict(sorted(Counter(table["origin"][used.tolist()].to_list()).items())),
         "n_training": len(training),
         "n_tuning": len(tuning),

@@ -1,12 +1,15 @@
 """What every kind of run folder has: a lock, ``run.json``, and rules for going on."""
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
+from numpy.typing import NDArray
 
 from pneumoscope.core.errors import InUseError, RunError, UsageError
 from pneumoscope.core.files import is_temporary, make_folder
@@ -20,6 +23,8 @@ _LEARNT = {
     "tuning_fingerprint": "with another tuning split",
     "subtype_fingerprint": "with other subtypes",
 }
+# Of an unfinished run: by it the order of an epoch and every change are drawn.
+ROWS_KEY = "rows_fingerprint"
 _WAIT_S = 1.0  # who only asks whether a folder is in use holds it for an instant
 
 
@@ -120,6 +125,41 @@ def check_same_radiographs(out: Path, *, before: Mapping[str, Any], now: Mapping
         raise RunError(
             f"{out}: was trained {difference}, so it can't be resumed. Restore the dataset as "
             "it was, or choose another --out."
+        )
+
+
+def rows_fingerprint(
+    paths: Sequence[str], rows: Sequence[Sequence[int] | NDArray[np.int64]]
+) -> str:
+    """Return the SHA-256 of which rows of a dataset's table do what.
+
+    Args:
+        paths: Of all rows, in the table's order.
+        rows: Row numbers, such as those that train and those that tune.
+    """
+    named = [[[int(row), paths[int(row)]] for row in part] for part in rows]
+    return hashlib.sha256(json.dumps([len(paths), named]).encode()).hexdigest()
+
+
+def check_same_rows(out: Path, *, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run whose radiographs have other numbers in the table by now.
+
+    Order and changes of each epoch are drawn by a row's number, so the weights would be others than
+    those of a run that was never stopped.
+
+    Args:
+        out: The run folder.
+        before: The ``data`` part of its run.json; of an older version it may tell nothing.
+        now: What would be that part now.
+
+    Raises: RunError: they have.
+    """
+    then = before.get(ROWS_KEY)
+    if then is not None and then != now.get(ROWS_KEY):
+        raise RunError(
+            f"{out}: was begun on the same radiographs in another order, or among other rows (of "
+            "test, say). Resumed, it would end in other weights than if it had not been stopped. "
+            "Restore the dataset's table as it was, or choose another --out."
         )
 
 
