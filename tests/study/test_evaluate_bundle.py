@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from typer.testing import CliRunner
 
 from pneumoscope.cli.app import app
-from pneumoscope.core.errors import DatasetError
+from pneumoscope.core.errors import DatasetError, RunError
 from pneumoscope.data.cache import open_cache
 from pneumoscope.data.dataset import Dataset, FileDataset
 from pneumoscope.data.manifest import Manifest
@@ -25,6 +25,7 @@ from pneumoscope.detector.card import BundleCard
 from pneumoscope.report.results import Evaluation
 from pneumoscope.study import evaluate_bundle as module
 from pneumoscope.study.bundle_origin import has_taught
+from pneumoscope.study.evaluate import check_folder
 from pneumoscope.study.evaluate_bundle import evaluate_bundle
 from pneumoscope.study.measured_run import load_measured
 from pneumoscope.study.test_reads import read_log
@@ -254,3 +255,28 @@ def test_bundles_taught_on_different_radiographs_are_not_seeds_of_one(
 
     assert hash_of("one", 0, "a") == hash_of("two", 1, "a")
     assert hash_of("one", 0, "a") != hash_of("three", 1, "b")
+
+
+def test_a_bundles_own_folder_takes_the_results_of_its_next_version(
+    evaluated: tuple[RunFolder, Evaluation], tmp_path: Path
+) -> None:
+    run, evaluation = evaluated
+    out = module.bundle_results_folder(tmp_path / "mine.onnx")
+    assert out == tmp_path / "mine-evaluation"
+    out.mkdir()
+    shutil.copy(run.path / "metrics.json", out)
+
+    def check(own: list[Path]) -> None:
+        fingerprint = evaluation.data.fingerprint
+        check_folder(
+            out,
+            dataset="d",
+            split="test",
+            fingerprint=fingerprint,
+            checkpoint_sha256="0" * 64,
+            own=own,
+        )
+
+    check([out])
+    with pytest.raises(RunError, match="those of other weights"):
+        check([])

@@ -51,7 +51,9 @@ def evaluate(
     from pneumoscope.report.results import REPORT_FILE
 
     if run.suffix == ".onnx":
-        folder = out or run.with_name(f"{run.stem}-evaluation")
+        from pneumoscope.study.evaluate_bundle import bundle_results_folder
+
+        folder = out or bundle_results_folder(run)
         _print(_evaluate_bundle(run, data, split=split, out=folder, strict=strict))
         typer.echo(f"Report: {folder / REPORT_FILE}")
         return

@@ -6,7 +6,7 @@ fails half-way, or whose result nobody liked, has been written down all the same
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -188,7 +188,7 @@ def _settle(
         split=split,
         fingerprint=subject.fingerprint,
         checkpoint_sha256=subject.checkpoint_sha256,
-        own=run.path,
+        own=(run.path, results_folder(run, split)),
     )
     return subject
 
@@ -218,7 +218,7 @@ def check_folder(
     split: EvaluatedSplit,
     fingerprint: str,
     checkpoint_sha256: str,
-    own: Path | None,
+    own: Sequence[Path],
 ) -> None:
     """Refuse a folder with results of another run or on other radiographs: they would be lost.
 
@@ -228,13 +228,13 @@ def check_folder(
         split: And the split.
         fingerprint: Of its radiographs.
         checkpoint_sha256: Of the weights or the bundle to be measured.
-        own: The folder of the run to be measured, where there is one: what lies there is its own,
-            whatever weights it had before.
+        own: Folders that are the run's or the bundle's own: what lies there is of it, whatever
+            weights it had before.
 
     Raises: RunError: it does, or is the folder of another run; or its ``metrics.json`` is damaged.
     """
     path = out / METRICS_FILE
-    is_own = own is not None and out.resolve() == own.resolve()
+    is_own = out.resolve() in [folder.resolve() for folder in own]
     if not is_own and (out / FACTS_FILE).is_file():
         raise RunError(
             f"{out}: is the folder of another run, whose results would stand beside weights that "

@@ -94,7 +94,7 @@ def evaluate_bundle(
         split="test",
         fingerprint=fingerprint,
         checkpoint_sha256=bundle.sha256,
-        own=None if own_run is None else own_run.path,
+        own=[bundle_results_folder(bundle.path), *([] if own_run is None else [own_run.path])],
     )
     is_same = has_taught(dataset, roles, cache, card=card, run=own_run)
     reading = record_read(
@@ -161,6 +161,11 @@ def evaluate_bundle(
     )
     write_results(evaluation, predictions, dataset=dataset, out=out, history=None)
     return evaluation
+
+
+def bundle_results_folder(bundle: Path) -> Path:
+    """Return where a bundle's results go unless the caller says otherwise: beside it."""
+    return bundle.with_name(f"{bundle.stem}-evaluation")
 
 
 def _answer(
