@@ -273,7 +273,7 @@ def test_a_tables_order_does_not_matter_to_an_export(
     manifest = dataclasses.replace(dataset.manifest, table=dataset.manifest.table.reverse())
     shuffled = FileDataset(manifest)
     export_bundle(run, shuffled, tmp_path / "b.onnx", show_progress=False)
-    assert card_of(tmp_path / "b.onnx").recipe == run.name
+    assert card_of(tmp_path / "b.onnx").recipe == run.recipe.name
 
 
 def test_a_dataset_with_another_tuning_split_is_refused(

@@ -140,7 +140,7 @@ export const words = {
     pointFigures: ({ sensitivity, specificity }: OperatingPoint) =>
       `Sensitivity ${percent(sensitivity)}, specificity ${percent(specificity)}`,
     pointAbove:
-      "It promises a sensitivity of 95 %, not the most: here its threshold lies above the balanced one, and fewer are called pneumonia.",
+      "“Sensitive” promises a sensitivity of 95 %, not the most: here its threshold lies above the balanced one, and fewer are called pneumonia.",
     pointMeasured: (where: string) => `measured on the ${where} split`,
     pointElsewhere: (where: string) => `measured on ${where}`,
     warnings: "Warnings",

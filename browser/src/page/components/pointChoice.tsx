@@ -28,10 +28,12 @@ export function PointChoice() {
           </span>
           <span class="hint">
             {text.pointFigures(point)}, {measured(point)}
-            {isAboveBalanced(point) && `. ${text.pointAbove}`}
           </span>
         </label>
       ))}
+      {cardInSight.value?.operating_points.some(isAboveBalanced) && (
+        <p class="hint">{text.pointAbove}</p>
+      )}
     </fieldset>
   );
 }
