@@ -611,7 +611,7 @@ def test_the_decoders_version_is_raised_with_what_reading_gives() -> None:
 
 
 class Crowded(CountingDataset):
-    """One row can be decoded only where no other thread decodes, or not at all."""
+    """One row lacks memory the first time, or each time."""
 
     is_hopeless = False
     has_failed = False

@@ -271,6 +271,23 @@ def test_what_lies_beside_classes_and_splits_is_told(
         refuse_passed_over(manifest)
 
 
+def test_what_cannot_be_looked_into_beside_the_splits_is_no_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as lost+found, where the dataset is a disk of its own."""
+    touch(tmp_path, "train/NORMAL/a.png", "train/PNEUMONIA/b.png", "lost+found/c")
+    listed = os.listdir
+
+    def refuse(path: Path) -> list[str]:
+        if Path(path).name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    manifest = list_folders(tmp_path)
+    assert (len(manifest), manifest.passed_over) == (2, {})
+
+
 def test_names_of_a_viewers_export_tell_no_patient(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -143,7 +143,7 @@ class _Build:
         self.folder = folder
         self.paths: list[str] = dataset.manifest.table["path"].to_list()
         self.key = self._key(contents)
-        self._alone = threading.Lock()
+        self._retry_lock = threading.Lock()
 
     def _key(self, contents: list[RowContent]) -> str:
         digest = hashlib.sha256(json.dumps([DECODER_VERSION, self.size_px]).encode())
@@ -199,19 +199,19 @@ class _Build:
 
     def _read(self, row: int) -> tuple[NDArray[np.uint8] | None, str | None]:
         """Return a row's (size, size) square, or why there is none."""
-        try:
+        with contextlib.suppress(MemoryError):
             return self._read_once(row)
-        except MemoryError:
-            # All threads decode at once, and a large radiograph beside others may be too much. A
-            # lack of memory is no fault of the file, so it never counts as unreadable.
-            with self._alone:
-                try:
-                    return self._read_once(row)
-                except MemoryError as error:
-                    raise DatasetError(
-                        f"{self.dataset.describe_row(row)}: needs more memory to be decoded than "
-                        "is free. Close other programs, scale it down, or leave it out."
-                    ) from error
+        # All threads decode at once, and several large radiographs may be too much: what lacked
+        # memory is tried again, one at a time. That is no fault of the file, so it never counts as
+        # unreadable. Here, behind the error: its traceback would hold what was decoded so far.
+        with self._retry_lock:
+            try:
+                return self._read_once(row)
+            except MemoryError as error:
+                raise DatasetError(
+                    f"{self.dataset.describe_row(row)}: needs more memory to be decoded than is "
+                    "free. Close other programs, scale it down, or leave it out."
+                ) from error
 
     def _read_once(self, row: int) -> tuple[NDArray[np.uint8] | None, str | None]:
         try:

@@ -115,11 +115,12 @@ def _make_manifest(root: Path, images: list[_Image], passed_over: dict[str, str]
     headers = read_headers(root, [image.path for image in images if image.is_dicom])
     columns: dict[str, list[object]] = {key: [] for key in _COLUMNS}
     n_unknown = 0
-    is_kermany = any(_is_sure(image.name) for image in images)
-    for image in images:
+    is_sure = [_is_sure(image.name) for image in images]
+    is_kermany = any(is_sure)
+    for image, tells_patient in zip(images, is_sure, strict=True):
         patient, subtype = parse_name(image.name, split=image.split, label=image.label)
         # Viewers call whatever they export IM-0001-0001, too: then it tells nothing.
-        if not (is_kermany and image.label == "NORMAL") and not _is_sure(image.name):
+        if not tells_patient and not (is_kermany and image.label == "NORMAL"):
             patient = None
         facts = headers.get(image.path)
         if facts is not None and facts.patient_id is not None:
@@ -173,7 +174,7 @@ def _list_class(folder: Path) -> tuple[dict[str, bool], dict[str, str]]:
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             name = entry.name
-            if name.startswith((".", "__MACOSX")) or name.lower() in _NO_LOSS:
+            if _is_hidden(name) or name.lower() in _NO_LOSS:
                 continue
             suffix = os.path.splitext(name)[1].lower()
             if suffix in IMAGE_SUFFIXES:
@@ -208,9 +209,7 @@ def _list_other_splits(root: Path) -> dict[str, str]:
     others = {
         name: _NO_SPLIT
         for name in _visible(root)
-        if name.lower() not in SPLITS
-        and (root / name).is_dir()
-        and _named_folders(root / name, tuple(CLASSES))
+        if name.lower() not in SPLITS and _has_classes(root / name)
     }
     if others:
         logger.warning(
@@ -234,18 +233,33 @@ def _list_beside_classes(root: Path, split_folder: str) -> dict[str, str]:
         and (os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES or (folder / name).is_dir())
     }
     if others:
+        s = "s" * (len(others) > 1)
         logger.warning(
             "%s: passed over beside its class folders: %d file%s or folder%s. "
             "`pneumoscope data audit` names them",
             folder,
             len(others),
-            *["s" * (len(others) > 1)] * 2,
+            s,
+            s,
         )
     return _printable(others)
 
 
+def _has_classes(folder: Path) -> bool:
+    """Return True for a folder with a class folder in it; False where it can't be looked into."""
+    try:
+        names = [name for name in os.listdir(folder) if name.upper() in CLASSES]
+        return any((folder / name).is_dir() for name in names)
+    except OSError:  # a file, or another's folder, such as a disk's lost+found
+        return False
+
+
 def _visible(folder: Path) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if not name.startswith((".", "__MACOSX")))
+    return sorted(name for name in os.listdir(folder) if not _is_hidden(name))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))
 
 
 def _printable(others: dict[str, str]) -> dict[str, str]:
