@@ -7,7 +7,7 @@ import { offline } from "./src/sw/plugin";
 export default defineConfig({
   // Relative, so that the page works in any folder of any host.
   base: "./",
-  plugins: [longValues(), offline()],
+  plugins: [offline()],
   // The variant of onnxruntime-web without its WASM glue inside: the glue is a file of its own,
   // which each of its threads loads, too, and the WASM lies in device/.
   resolve: { conditions: ["onnxruntime-web-use-extern-wasm", ...defaultClientConditions] },
@@ -31,7 +31,7 @@ export default defineConfig({
   optimizeDeps: { rolldownOptions: { plugins: [longValues()] } },
   worker: {
     format: "es",
-    plugins: () => [longValues()],
+    plugins: () => [longValues()], // it alone reads DICOM
     rolldownOptions: {
       output: {
         entryFileNames: "assets/[name]-[hash].js",

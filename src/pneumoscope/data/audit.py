@@ -39,7 +39,7 @@ CONSTANT_BELOW = 2.0
 # of them is called inverted, and every one of them is once its gray levels are reversed.
 INVERTED_BELOW = -0.1
 
-NO_MEMORY = "needs more memory to be decoded than is free: it may be whole"
+_NO_MEMORY = "needs more memory to be decoded than is free: it may be whole"
 
 _ROWS_PER_TASK = 64
 _MIDLINE_WIDTH = 0.35  # of half the picture's width: spine, heart and the vessels beside them
@@ -182,7 +182,7 @@ def _look_at(dataset: Dataset, row: int) -> _Look:
         reason = str(error).removeprefix(f"{dataset.describe_row(row)}: ")
         return _Look(b"", b"", None, False, reason)
     except MemoryError:
-        return _Look(b"", b"", None, False, NO_MEMORY)
+        return _Look(b"", b"", None, False, _NO_MEMORY)
     picture = hashlib.sha256(repr(radiograph.pixels.shape).encode())
     picture.update(np.ascontiguousarray(radiograph.pixels).data)
     thumbnail = make_thumbnail(radiograph.pixels)

@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pneumoscope.data.manifest import NOBODY_WORDS
+
 if TYPE_CHECKING:
     from pneumoscope.imaging.read_dicom import DicomFacts
 
 # What stands in PatientID (0010,0020) where the patient's own number was taken out.
 # ANON0017 is another thing: so anonymisers number patients.
 _NOBODY = re.compile(
-    r"anon|anonymous|anonymi[sz]ed|de-?identified|removed|unknown|none|null|n/?a|[0x*-]+",
+    "|".join((*NOBODY_WORDS, "de-identified", "none|null|n/?a", "[0x*-]+")),
     re.IGNORECASE,
 )
 

@@ -35,7 +35,15 @@ REQUIRED = ("path", "target", "patient_id", "split")
 _SPLIT_SYNONYMS = {"training": "train", "tuning": "val", "validation": "val"}
 _UNKNOWN = ("", "nan", "na", "n/a", "null", "none")  # how tables spell "not known", in lower case
 # And what stands there for everybody whose number was taken out, which makes one patient of all.
-_NOBODY = ("unknown", "anon", "anonymous", "anonymised", "anonymized", "deidentified", "removed")
+NOBODY_WORDS = (
+    "unknown",
+    "anon",
+    "anonymous",
+    "anonymised",
+    "anonymized",
+    "deidentified",
+    "removed",
+)
 _OLDEST_YEARS = 130
 _LARGEST_PX = 1e7  # no radiograph is as wide
 # Boxes as this package, pandas and most others write them. They need no JSON parser, which would
@@ -267,7 +275,7 @@ def _check_patient(table: pl.DataFrame, source: Path) -> pl.DataFrame:
     _refuse(
         table.filter(
             pl.col("patient_id").is_null()
-            | pl.col("patient_id").str.to_lowercase().str.replace_all("-", "").is_in(_NOBODY)
+            | pl.col("patient_id").str.to_lowercase().str.replace_all("-", "").is_in(NOBODY_WORDS)
         ),
         given,
         source,

@@ -166,10 +166,12 @@ def _shares(rows: pl.DataFrame) -> str:
 
 
 def _advice(role: Role, manifest: Manifest, roles: Roles) -> str:
+    if role == "test":
+        return "Add labelled images of both to test."
     unused = manifest.table[roles.unused].filter(pl.col("target").is_not_null())
     later = manifest.table[np.concatenate([roles.tuning, roles.test])].select("patient_id")
     taken = unused.filter(split="train").join(later, on="patient_id", how="semi")
-    if role != "test" and taken.height:
+    if taken.height:
         patient = taken["patient_id"].value_counts(sort=True)["patient_id"][0]
         return (
             f"{taken.height:,} images of train are left out because their patients are in a later "
@@ -180,7 +182,7 @@ def _advice(role: Role, manifest: Manifest, roles: Roles) -> str:
             "Add patients to train, raise tuning_fraction, or tune on the official val "
             "(split.tuning_from: val)."
         )
-    return f"Add labelled images of both to {'train' if role == 'training' else 'test'}."
+    return "Add labelled images of both to train."
 
 
 def _without_patients_of(table: pl.DataFrame, later: pl.DataFrame, *, what: str) -> pl.DataFrame:

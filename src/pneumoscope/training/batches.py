@@ -87,8 +87,7 @@ class EpochOrder:
         ]
         order = np.stack(streams, axis=1).reshape(-1)  # classes alternate where balanced
         size = self._training.batch_size
-        ends = [size * (step + 1) for step in range(self.n_steps - 1)]
-        return np.split(order, ends)
+        return np.split(order, range(size, len(order), size)[: self.n_steps - 1])
 
     def _stretch(
         self, members: NDArray[np.int64], *, start: int, length: int, stream: int

@@ -34,7 +34,7 @@ export async function takeDrop(data: DataTransfer): Promise<void> {
     takeFiles([...data.files]);
     return;
   }
-  const { files, nUnread } = await filesOfAll(entries);
+  const { files, nUnread } = await filesOfAll(entries, false);
   takeFiles(files);
   if (nUnread > 0) tell(words.add.unread(nUnread), "problem");
   else if (files.length === 0) tell(words.add.noneInside, "problem");
@@ -71,10 +71,7 @@ interface Found {
 const SUFFIXES = [".jpeg", ".jpg", ".png", ".bmp", ".webp", ".dcm", ".dicom"];
 const DICOM_MARK_END = 132;
 
-async function filesOfAll(
-  entries: FileSystemEntry[],
-  { isInside = false }: { isInside?: boolean } = {},
-): Promise<Found> {
+async function filesOfAll(entries: FileSystemEntry[], isInside: boolean): Promise<Found> {
   const found = await Promise.all(entries.map((entry) => filesOf(entry, isInside)));
   return {
     files: found.flatMap(({ files }) => files),
@@ -92,7 +89,7 @@ async function filesOf(entry: FileSystemEntry, isInside: boolean): Promise<Found
     const inside = await entriesOf(entry as FileSystemDirectoryEntry);
     // By name, folder after folder, as paths are sorted; systems give them in any order.
     inside.sort((one, other) => (one.name < other.name ? -1 : 1));
-    return await filesOfAll(inside, { isInside: true });
+    return await filesOfAll(inside, true);
   } catch {
     return { files: [], nUnread: 1 };
   }
