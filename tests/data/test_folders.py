@@ -276,14 +276,15 @@ def test_what_cannot_be_looked_into_beside_the_splits_is_no_split(
 ) -> None:
     """Such as lost+found, where the dataset is a disk of its own."""
     touch(tmp_path, "train/NORMAL/a.png", "train/PNEUMONIA/b.png", "lost+found/c")
-    listed = os.listdir
+    for name in ("listdir", "scandir"):
+        real = getattr(os, name)
 
-    def refuse(path: Path) -> list[str]:
-        if Path(path).name == "lost+found":
-            raise PermissionError(13, "Permission denied")
-        return listed(path)
+        def refuse(path: Path, _real=real) -> object:
+            if Path(path).name == "lost+found":
+                raise PermissionError(13, "Permission denied")
+            return _real(path)
 
-    monkeypatch.setattr(os, "listdir", refuse)
+        monkeypatch.setattr(os, name, refuse)
     manifest = list_folders(tmp_path)
     assert (len(manifest), manifest.passed_over) == (2, {})
 
