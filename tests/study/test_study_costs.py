@@ -97,6 +97,15 @@ def test_other_pictures_under_the_same_name_are_timed_anew(run, pictures, tmp_pa
     assert (first.n_pictures, second.n_pictures) == (3, 2)
 
 
+def test_another_kind_of_processor_is_another_machine(run, pictures, tmp_path, monkeypatch) -> None:
+    first, _ = Costing(tmp_path, None, pictures=pictures).measure([run])
+    here = study_costs.describe_machine()
+    monkeypatch.setattr(study_costs, "describe_machine", lambda: here | {"instructions": "NEON"})
+    again, _ = Costing(tmp_path, None, pictures=pictures).measure([run])
+    assert again.machine == first.machine.replace(here["instructions"], "NEON") != first.machine
+    assert again.latency_ms != first.latency_ms
+
+
 def test_a_bug_in_one_export_does_not_cost_the_table(run, tmp_path, monkeypatch) -> None:
     def break_down(*args: object) -> None:
         raise ZeroDivisionError("a bug")

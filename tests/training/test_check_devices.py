@@ -1,5 +1,8 @@
 """What can't be trained on here is told in one line, before anything is decoded."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,5 +69,31 @@ def test_a_gpu_that_stands_idle_decides_no_precision(monkeypatch: pytest.MonkeyP
     assert choose_precision("auto", is_on_gpu=False) == "fp32"
     assert choose_precision("auto", is_on_gpu=True) == "bf16"
     monkeypatch.setattr("pneumoscope.training.machine._cpu_flags", lambda: {"avx512_bf16"})
+    monkeypatch.setattr("pneumoscope.training.machine._library_may_use_bf16", lambda: True)
     assert choose_precision("auto", is_on_gpu=False) == "bf16"
     assert choose_precision("fp32", is_on_gpu=True) == "fp32"
+
+
+def test_bf16_instructions_that_the_library_is_told_to_leave_alone_decide_nothing() -> None:
+    code = (
+        "machine._cpu_flags = lambda: {'avx512_bf16'};"
+        "print(machine.choose_precision('auto', is_on_gpu=False))"
+    )
+    assert _say(code, ONEDNN_MAX_CPU_ISA="AVX2") == "fp32"
+
+
+def test_the_record_names_the_instructions_that_torch_was_told_to_use() -> None:
+    code = "print(machine.describe_machine()['instructions'])"
+    assert _say(code, ATEN_CPU_CAPABILITY="default").upper() == "DEFAULT"
+
+
+def _say(code: str, **environment: str) -> str:
+    """Run code in a process of its own: these variables are read once, when first asked for."""
+    said = subprocess.run(
+        [sys.executable, "-c", f"from pneumoscope.training import machine; {code}"],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return said.stdout.strip()

@@ -200,10 +200,13 @@ def known_costs(out: Path) -> dict[str, Costs]:
 
 
 def machine_name() -> str:
-    """Return the processor, cores, memory and accelerators of this machine in one line."""
+    """Return the processor, cores, memory and accelerators of this machine in one line.
+
+    A virtual machine's processor often says its maker alone: its instructions tell kinds apart.
+    """
     machine = describe_machine()
     parts = [
-        machine["processor"] or "unknown processor",
+        f"{machine['processor'] or 'unknown processor'} ({machine['instructions']})",
         f"{machine['cores']} cores",
         f"{machine['memory_gib']} GiB",
         *machine["accelerators"],

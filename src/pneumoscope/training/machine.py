@@ -27,13 +27,14 @@ def choose_precision(wanted: Literal["auto", "bf16", "fp32"], *, is_on_gpu: bool
         is_on_gpu: Training is on a CUDA GPU; one that stands idle beside a CPU decides nothing.
 
     A processor without bf16 instructions emulates them: it gives the same numbers, many times
-    slower than fp32.
+    slower than fp32; so does one whose library is told not to use them (``ONEDNN_MAX_CPU_ISA``).
     """
     if wanted != "auto":
         return wanted
     if is_on_gpu:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if {"avx512_bf16", "amx_bf16"} & _cpu_flags() else "fp32"
+    has_instructions = {"avx512_bf16", "amx_bf16"} & _cpu_flags()
+    return "bf16" if has_instructions and _library_may_use_bf16() else "fp32"
 
 
 def keep_freed_memory() -> None:
@@ -60,10 +61,11 @@ def keep_freed_memory() -> None:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the processor, cores, memory and accelerators, for the record of a run."""
+    """Return the processor, what torch uses of it, memory and accelerators, for a run's record."""
     return {
         "platform": platform.platform(),
         "processor": _cpu_model(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # AVX2 rounds as AVX512 doesn't
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": _memory_gib(),
@@ -109,6 +111,10 @@ def note_start(facts: dict[str, Any], *, n_epochs: int) -> None:
 def _cpu_flags() -> set[str]:
     """Return the processor's feature flags as Linux lists them; empty elsewhere."""
     return set(_cpu_field("flags").split())
+
+
+def _library_may_use_bf16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _cpu_model() -> str:
