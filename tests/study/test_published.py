@@ -1,13 +1,14 @@
 """The figures of docs/results.md are those of the results that lie in studies/measured."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from pneumoscope.data.open import open_dataset
 from pneumoscope.report.comparison_page import comparison_tables
-from pneumoscope.report.comparison_results import Comparison, RecipeResult
+from pneumoscope.report.comparison_results import Comparison
 from pneumoscope.report.epochs_page import epochs_tables
 from pneumoscope.report.epochs_results import EpochsResult
 from pneumoscope.report.evaluation_page import signed
@@ -34,6 +35,7 @@ IN_TABLE = (  # the recipes of the pairs, in the order of their rows
     "pneunet-lite0",
     "pneumoscope-1",
 )
+BALANCED = ("springboard-150", "springboard-vgg16")
 ARMS = {  # of the balancing question, as its tables call them
     "": "no balancing",
     "-weighted": "class weights",
@@ -49,8 +51,12 @@ ARM_COLUMNS = [  # after AUROC
 ]
 
 
-def whole_recipes(compared: Comparison) -> list[RecipeResult]:
-    return [each for each in compared.recipes if len(each.seeds) == N_SEEDS]
+def compared(recipes: Iterable[str], out: Path) -> Comparison:
+    """Return what `pneumoscope compare` finds of the recipes' kept runs."""
+    runs = [MEASURED / f"{recipe}-s{seed}" for recipe in recipes for seed in range(N_SEEDS)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "write_comparison", lambda *_, **__: None)
+        return compare_runs(runs, out)
 
 
 @pytest.fixture(scope="module")
@@ -68,19 +74,8 @@ def test_the_results_of_a_run_hold_together(folder: Path) -> None:
         assert "/work/" not in file.read_text(encoding="utf-8"), "a path of the machine"
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Return the table that `pneumoscope compare` makes of the results."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare, "write_comparison", lambda *_, **__: None)
-        return compare_runs(RUNS, tmp_path_factory.mktemp("compared"))
-
-
 def test_the_tables_are_what_compare_prints_of_the_results(page: str, tmp_path: Path) -> None:
-    runs = [MEASURED / f"{recipe}-s{seed}" for recipe in IN_TABLE for seed in range(N_SEEDS)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare, "write_comparison", lambda *_, **__: None)
-        tables = comparison_tables(compare_runs(runs, tmp_path))
+    tables = comparison_tables(compared(IN_TABLE, tmp_path))
     assert [len(table.rows) for table in tables][-2:] == [21, 21]
     for table in tables:
         assert f"**{table.caption}**\n\n{table_markdown(table)}\n" in page
@@ -104,29 +99,23 @@ def test_what_the_paired_tests_know_of_stands_below_them(page: str) -> None:
     assert f"- {TEST_METHOD[1]}\n" in page
 
 
+@pytest.mark.parametrize("base", BALANCED)
 def test_the_arms_of_the_balancing_question_are_published_as_measured(
-    compared: Comparison,
+    base: str, page: str, tmp_path: Path
 ) -> None:
-    lines = (ROOT / "docs/results.md").read_text(encoding="utf-8").splitlines()
-    recipes = {each.recipe: each for each in whole_recipes(compared)}
-    n_rows = 0
-    for base in ("springboard-150", "springboard-vgg16"):
-        for arm, words in ARMS.items():
-            found = recipes.get(f"{base}{arm}")
-            if found is None:  # its results are not kept, or not of all seeds
-                continue
-            (head,) = (n for n, line in enumerate(lines) if line.startswith(f"| `{base}` | AUROC"))
-            figures = [
-                found.scores["auroc"],
-                *(found.points[point][name] for point, name in ARM_COLUMNS),
-            ]
-            cells = " | ".join(f"{each.mean:.3f} ± {each.sd:.3f}" for each in figures)
-            assert f"| {words} | {cells} |" in lines[head : head + 2 + len(ARMS)]
-            n_rows += 1
-    assert n_rows >= 2
+    lines = page.splitlines()
+    (head,) = (n for n, line in enumerate(lines) if line.startswith(f"| `{base}` | AUROC"))
+    found = compared([f"{base}{arm}" for arm in ARMS], tmp_path).recipes
+    for words, recipe in zip(ARMS.values(), found, strict=True):
+        figures = [
+            recipe.scores["auroc"],
+            *(recipe.points[point][name] for point, name in ARM_COLUMNS),
+        ]
+        cells = " | ".join(f"{each.mean:.3f} ± {each.sd:.3f}" for each in figures)
+        assert f"| {words} | {cells} |" in lines[head : head + 2 + len(ARMS)]
 
 
-@pytest.mark.parametrize("base", ["springboard-150", "springboard-vgg16"])
+@pytest.mark.parametrize("base", BALANCED)
 def test_the_differences_of_the_balancing_question_are_published_as_measured(
     base: str, page: str
 ) -> None:
